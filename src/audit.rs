@@ -102,7 +102,7 @@ pub(crate) fn session_begun(purpose: Purpose, sub: &str, sid: Sid, remembered: b
 }
 
 /// Records that a password was changed, but that the new session could not begin.
-pub(crate) fn password_changed_only(sub: &str, client: Client) {
+pub(crate) fn password_changed_without_session(sub: &str, client: Client) {
     event!("password-change", "changed the password, but no session began", sub, client = %client);
 }
 

@@ -34,8 +34,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::layers::Layers;
-use crate::config::origins::Origins;
-use crate::hardening::Memory;
+use crate::config::sources::ConfigSources;
+use crate::hardening::DumpProtection;
 use arguments::{Settings, check_contradictions, environment};
 use doctor::Doctor;
 use error::CliError;
@@ -135,7 +135,7 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     // First of all, because every command can hold keys and passwords.
-    let memory = Memory::protect();
+    let memory = DumpProtection::protect();
     let outcome = match Cli::try_parse() {
         Ok(cli) => cli.run(&memory),
         Err(told) => Ok(output::told(&told)),
@@ -151,7 +151,7 @@ pub fn run() -> ExitCode {
 }
 
 impl Cli {
-    fn run(self, memory: &Memory) -> Result<ExitCode, CliError> {
+    fn run(self, memory: &DumpProtection) -> Result<ExitCode, CliError> {
         let mut flags = self.settings.flags()?;
         match &self.command {
             Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) => {
@@ -166,7 +166,7 @@ impl Cli {
             _ => None,
         };
         let base = demo.as_ref().map(DemoHome::settings).unwrap_or_default();
-        let origins = Origins::new(self.settings.config, environment()?, flags).over(base);
+        let origins = ConfigSources::new(self.settings.config, environment()?, flags).with_base(base);
         let read = match &self.command {
             Command::Ready(_) => origins.read_alone(Ready::SETTING),
             _ => origins.read_usable(),

@@ -141,7 +141,7 @@ impl StepGuard {
 
     /// Compares the clocks with the last call. Returns the previous time of the wall clock if it was set since then, or `None`.
     /// Must be called regularly, because a step is detected only by comparing two calls.
-    pub fn look(&mut self, now: Now) -> Option<UnixTime> {
+    pub fn observe(&mut self, now: Now) -> Option<UnixTime> {
         let wall_difference = i128::from(now.wall.0) - i128::from(self.last.wall.0);
         let boot_difference = i128::from(now.boot.saturating_sub(self.last.boot).as_secs());
         let previous = std::mem::replace(&mut self.last, now).wall;
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn a_step_of_the_clock_pauses_pruning_but_a_suspend_does_not() {
         let mut guard = StepGuard::new(at(10_000, 100));
-        let mut check = |wall, boot| (guard.look(at(wall, boot)), guard.may_prune(at(wall, boot)));
+        let mut check = |wall, boot| (guard.observe(at(wall, boot)), guard.may_prune(at(wall, boot)));
         assert_eq!(check(10_060, 160), (None, true), "a minute passes");
         assert_eq!(check(17_260, 7_360), (None, true), "both clocks run while the machine is suspended");
         assert_eq!(check(17_380, 7_420), (None, true), "a step of exactly the clock skew is tolerated");

@@ -20,13 +20,13 @@ pub(crate) mod layers;
 pub(crate) mod listen;
 pub(crate) mod log_level;
 pub(crate) mod meanings;
-pub(crate) mod origins;
 mod pages;
 mod parse;
 pub(crate) mod reload;
 mod section;
 pub(crate) mod settings;
 pub(crate) mod size;
+pub(crate) mod sources;
 pub(crate) mod span;
 mod suggestions;
 

@@ -20,12 +20,12 @@ const NEWEST_ABI: ABI = ABI::V5;
 
 /// Protection of the memory of this process.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct DumpProtection {
     /// Behavior before [`Memory::protect`], or `None` if it is unknown.
     previous: Option<DumpableBehavior>,
 }
 
-impl Memory {
+impl DumpProtection {
     /// Disables core dumps, and prevents other processes of the same user from reading the memory and the open files of this
     /// process. The protection lasts until the process ends or [`Memory::unprotect`] is called.
     pub(crate) fn protect() -> Self {
@@ -50,7 +50,7 @@ pub(crate) fn is_dumpable() -> bool {
 
 /// Status of Landlock for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Landlock {
+pub(crate) enum LandlockStatus {
     /// All limits of this program are in force.
     Full,
     /// Only some of the limits are in force, because the kernel has an older version of Landlock.
@@ -63,7 +63,7 @@ pub(crate) enum Landlock {
     Off,
 }
 
-impl Landlock {
+impl LandlockStatus {
     /// Returns the name of the status in the log and in `/readyz`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -80,19 +80,19 @@ impl Landlock {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hardening {
     pub(crate) dumpable: bool,
-    pub(crate) landlock: Landlock,
+    pub(crate) landlock: LandlockStatus,
 }
 
 /// Directory below which this process may change files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Writable {
+pub(crate) struct WritableDirectory {
     pub(crate) directory: PathBuf,
-    pub(crate) change: Change,
+    pub(crate) change: AllowedChanges,
 }
 
 /// Changes that are allowed below a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum AllowedChanges {
     /// Files may be created, written and removed.
     Files,
     /// Sockets may be created and removed.
@@ -103,7 +103,7 @@ pub(crate) enum Change {
     EmptyDirectories,
 }
 
-impl Change {
+impl AllowedChanges {
     fn rights(self) -> BitFlags<AccessFs> {
         let files = make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile});
         match self {
@@ -125,17 +125,17 @@ fn restricted_rights() -> BitFlags<AccessFs> {
 ///
 /// A directory that does not exist is skipped; the code that needs it reports an error. Files that are already open, such as
 /// the log, remain usable.
-pub(crate) fn limit(writable: &[Writable]) -> Result<Landlock, RulesetError> {
+pub(crate) fn restrict_thread(writable: &[WritableDirectory]) -> Result<LandlockStatus, RulesetError> {
     let mut ruleset = Ruleset::default().handle_access(restricted_rights())?.create()?;
-    for Writable { directory, change } in writable {
+    for WritableDirectory { directory, change } in writable {
         if let Ok(directory) = PathFd::new(directory) {
             ruleset = ruleset.add_rule(PathBeneath::new(directory, change.rights()))?;
         }
     }
     Ok(match ruleset.restrict_self()?.ruleset {
-        RulesetStatus::FullyEnforced => Landlock::Full,
-        RulesetStatus::PartiallyEnforced => Landlock::Partial,
-        RulesetStatus::NotEnforced => Landlock::Unsupported,
+        RulesetStatus::FullyEnforced => LandlockStatus::Full,
+        RulesetStatus::PartiallyEnforced => LandlockStatus::Partial,
+        RulesetStatus::NotEnforced => LandlockStatus::Unsupported,
     })
 }
 
@@ -155,16 +155,17 @@ mod tests {
 
     use super::*;
 
-    fn writable(directory: &Path, change: Change) -> Writable {
-        Writable { directory: directory.to_owned(), change }
+    fn writable(directory: &Path, change: AllowedChanges) -> WritableDirectory {
+        WritableDirectory { directory: directory.to_owned(), change }
     }
 
     /// Runs `test` in a new thread with these limits, or skips it if the kernel does not have Landlock.
-    fn run_limited(writable: Vec<Writable>, test: impl FnOnce() + Send + 'static) {
-        let thread = std::thread::spawn(move || match limit(&writable).expect("the kernel accepts the rules") {
-            Landlock::Unsupported => eprintln!("SKIPPED: this kernel does not have Landlock"),
-            _ => test(),
-        });
+    fn run_limited(writable: Vec<WritableDirectory>, test: impl FnOnce() + Send + 'static) {
+        let thread =
+            std::thread::spawn(move || match restrict_thread(&writable).expect("the kernel accepts the rules") {
+                LandlockStatus::Unsupported => eprintln!("SKIPPED: this kernel does not have Landlock"),
+                _ => test(),
+            });
         thread.join().expect("the limits are as expected");
     }
 
@@ -175,7 +176,12 @@ mod tests {
     #[test]
     fn reading_is_not_restricted() {
         assert!(!restricted_rights().intersects(make_bitflags!(AccessFs::{ReadFile | ReadDir})));
-        for change in [Change::Files, Change::Sockets, Change::Everything, Change::EmptyDirectories] {
+        for change in [
+            AllowedChanges::Files,
+            AllowedChanges::Sockets,
+            AllowedChanges::Everything,
+            AllowedChanges::EmptyDirectories,
+        ] {
             assert!(restricted_rights().contains(change.rights()), "{change:?}");
             assert!(!change.rights().contains(AccessFs::Execute), "{change:?}");
         }
@@ -190,8 +196,8 @@ mod tests {
             fs::create_dir(directory).expect("a directory");
             fs::write(directory.join("old"), "old").expect("written");
         }
-        let absent = writable(&home.path().join("absent"), Change::Files);
-        run_limited(vec![absent, writable(&inside, Change::Files)], move || {
+        let absent = writable(&home.path().join("absent"), AllowedChanges::Files);
+        run_limited(vec![absent, writable(&inside, AllowedChanges::Files)], move || {
             fs::write(inside.join("new"), "new").expect("a new file");
             fs::rename(inside.join("new"), inside.join("old")).expect("renamed");
             fs::remove_file(inside.join("old")).expect("removed");
@@ -209,7 +215,7 @@ mod tests {
     fn sockets_can_be_created_and_replaced_if_allowed() {
         let home = tempfile::tempdir().expect("a directory");
         let directory = home.path().to_owned();
-        run_limited(vec![writable(home.path(), Change::Sockets)], move || {
+        run_limited(vec![writable(home.path(), AllowedChanges::Sockets)], move || {
             let _socket = UnixListener::bind(directory.join("new")).expect("bound");
             fs::rename(directory.join("new"), directory.join("socket")).expect("renamed");
             fs::remove_file(directory.join("socket")).expect("removed");
@@ -222,7 +228,8 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let demo = home.path().join("demo");
         fs::create_dir(&demo).expect("a directory");
-        let rules = vec![writable(&demo, Change::Everything), writable(home.path(), Change::EmptyDirectories)];
+        let rules =
+            vec![writable(&demo, AllowedChanges::Everything), writable(home.path(), AllowedChanges::EmptyDirectories)];
         let parent = home.path().to_owned();
         run_limited(rules, move || {
             fs::create_dir(demo.join("keys")).expect("a directory");

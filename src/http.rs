@@ -54,7 +54,7 @@ use pages::assets::{ICON, ICON_PATH, LOGO_PATH, STYLE, STYLE_PATH};
 use problem::Problem;
 use reply::Reply;
 use routes::{HotRoute, Reread, Resource, Routes, change};
-use verify::Shape;
+use verify::VerifyRoute;
 
 /// Returns the routes of the public listener.
 pub(crate) fn public(app: AppHandle) -> Routes {
@@ -74,11 +74,11 @@ pub(crate) fn public(app: AppHandle) -> Routes {
             .get(Reread::Always, reauthenticate::page)
             .post(change!(reauthenticate::reauthenticate)),
         Resource::at("/auth/renew").get(Reread::Always, renew::renew),
-        Resource::at(STYLE_PATH).get(Reread::Never, |_| Ok(Reply::prepared(STYLE.answer()))).for_any_host(),
-        Resource::at(ICON_PATH).get(Reread::Never, |_| Ok(Reply::prepared(ICON.answer()))).for_any_host(),
+        Resource::at(STYLE_PATH).get(Reread::Never, |_| Ok(Reply::prepared(STYLE.response()))).for_any_host(),
+        Resource::at(ICON_PATH).get(Reread::Never, |_| Ok(Reply::prepared(ICON.response()))).for_any_host(),
         Resource::at(LOGO_PATH).get(Reread::Never, logo).for_any_host(),
         Resource::at("/openapi.json")
-            .get(Reread::Never, |context| Ok(Reply::prepared(context.app.description.answer(context.headers())))),
+            .get(Reread::Never, |context| Ok(Reply::prepared(context.app.description.response(context.headers())))),
     ];
     Routes::public(app, hot, resources)
 }
@@ -86,7 +86,7 @@ pub(crate) fn public(app: AppHandle) -> Routes {
 /// Responds to `GET /auth/logo` with the operator's logo, or with 404 if none is configured.
 fn logo(context: &Context) -> Result<Reply, Problem> {
     let logo = context.app.pages.logo.as_deref().ok_or(Problem::NOT_FOUND)?;
-    Ok(Reply::prepared(logo.answer()))
+    Ok(Reply::prepared(logo.response()))
 }
 
 /// Returns the hot route of a path, or `None`. Hot routes receive most of the requests (`routes.rs`).
@@ -94,10 +94,10 @@ fn hot(path: &str) -> Option<HotRoute> {
     Some(match path {
         "/auth/status" => HotRoute::get(status::status),
         "/protected" => HotRoute::get(status::protected),
-        path => HotRoute::any(match Shape::at(path)? {
-            Shape::Plain => verify::plain,
-            Shape::Redirect => verify::redirect,
-            Shape::Envoy => verify::envoy,
+        path => HotRoute::any(match VerifyRoute::of_path(path)? {
+            VerifyRoute::Plain => verify::plain,
+            VerifyRoute::Redirect => verify::redirect,
+            VerifyRoute::Envoy => verify::envoy,
         }),
     })
 }
@@ -122,9 +122,9 @@ mod tests {
     use salvo::http::Method;
 
     use super::*;
-    use crate::routes::asvs::{ACTIONS, VIEWS};
+    use crate::routes::asvs::{ACTION_ROUTES, VIEW_ROUTES};
     use crate::routes::fixture::Site;
-    use crate::routes::keys::OF_SESSIONS;
+    use crate::routes::keys::SESSION_ROUTES;
     use crate::routes::spellings::ROUTES;
 
     #[tokio::test]
@@ -144,12 +144,13 @@ mod tests {
                 if !routes.is_public() {
                     continue;
                 }
-                let is_view = VIEWS.contains(&path) || !methods.contains(&Method::GET);
-                let is_action = ACTIONS.iter().any(|(action, _)| *action == path) || !methods.contains(&Method::POST);
+                let is_view = VIEW_ROUTES.contains(&path) || !methods.contains(&Method::GET);
+                let is_action =
+                    ACTION_ROUTES.iter().any(|(action, _)| *action == path) || !methods.contains(&Method::POST);
                 assert!(is_view && is_action, "{path} is not in tests/routes/asvs.rs");
                 let checks_session = rereads.contains(&(Method::GET, Reread::Always));
                 assert!(
-                    !checks_session || OF_SESSIONS.contains(&("GET", path)),
+                    !checks_session || SESSION_ROUTES.contains(&("GET", path)),
                     "{path} is not in tests/routes/keys.rs"
                 );
                 assert!(ROUTES.contains(&path), "{path} is not in tests/routes/spellings.rs");

@@ -89,7 +89,7 @@ impl KeyRing {
 
     /// Revokes the keys that the revocation log refuses.
     #[must_use]
-    pub fn refusing(mut self, kids: &[Kid]) -> Self {
+    pub fn with_refused_keys(mut self, kids: &[Kid]) -> Self {
         self.keys.iter_mut().for_each(|key| key.is_refused = kids.contains(&key.kid()));
         self.refused_key_count = kids.len();
         self
@@ -101,7 +101,7 @@ impl KeyRing {
     }
 
     /// Copies the ring without the refusals of the revocation log.
-    pub(crate) fn copy(&self) -> Self {
+    pub(crate) fn without_refusals(&self) -> Self {
         let keys = self.keys.iter().map(|key| Key::new(key.secret.clone(), key.dates));
         Self { keys: keys.collect(), refused_key_count: 0 }
     }

@@ -20,7 +20,7 @@ macro_rules! sampled {
         $crate::log_sampler::sampled!(@ [] module_path!(), $level, $($line)+)
     };
     (@ [$($prefix:tt)*] $target:expr, $level:ident, $($line:tt)+) => {{
-        static SAMPLER: $crate::log_sampler::LogSampler = $crate::log_sampler::LogSampler::a_second();
+        static SAMPLER: $crate::log_sampler::LogSampler = $crate::log_sampler::LogSampler::ten_per_second();
         if tracing::enabled!(target: $target, tracing::Level::$level)
             && let Some(left_out) = SAMPLER.take($crate::clock::Now::read().boot)
         {
@@ -50,13 +50,13 @@ struct Window {
 
 impl LogSampler {
     /// Creates a sampler that passes ten lines per second.
-    pub(crate) const fn a_second() -> Self {
+    pub(crate) const fn ten_per_second() -> Self {
         Self::new(10, Duration::from_secs(1))
     }
 
     /// Creates a sampler that passes one line per minute. It is for conditions that last for a while.
     #[cfg(feature = "server")]
-    pub(crate) const fn a_minute() -> Self {
+    pub(crate) const fn one_per_minute() -> Self {
         Self::new(1, Duration::from_secs(60))
     }
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn passes_ten_lines_per_second_and_counts_the_others() {
-        let sampler = LogSampler::a_second();
+        let sampler = LogSampler::ten_per_second();
         let take = |millis| sampler.take(Duration::from_millis(millis));
         assert!((0..10).all(|_| take(5_900) == Some(0)));
         assert!((0..7).all(|_| take(6_899).is_none()), "a period begins with its first line, not with a whole second");
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     #[cfg(feature = "server")]
     fn passes_the_first_line_of_each_minute() {
-        let sampler = LogSampler::a_minute();
+        let sampler = LogSampler::one_per_minute();
         let taken = [0, 1, 59, 60, 61].map(|secs| sampler.take(Duration::from_secs(secs)));
         assert_eq!(taken, [Some(0), None, None, Some(2), None]);
     }

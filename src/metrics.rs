@@ -13,34 +13,35 @@ use strum::{IntoStaticStr, VariantNames};
 use crate::clock::Now;
 
 /// Session checks by outcome.
-pub(crate) static VERIFICATIONS: Counts<{ Verification::VARIANTS.len() }> = Counts::new();
+pub(crate) static VERIFICATIONS: Counters<{ Verification::VARIANTS.len() }> = Counters::new();
 /// Renewed sessions.
-pub(crate) static RENEWALS: Counts<1> = Counts::new();
+pub(crate) static RENEWALS: Counters<1> = Counters::new();
 /// Sessions that copy detection ended.
-pub(crate) static COPIED_SESSIONS: Counts<1> = Counts::new();
+pub(crate) static COPIED_SESSIONS: Counters<1> = Counters::new();
 /// Passwords by purpose, and then by outcome.
-pub(crate) static PASSWORDS: [Counts<{ Password::VARIANTS.len() }>; 3] = [Counts::new(), Counts::new(), Counts::new()];
+pub(crate) static PASSWORDS: [Counters<{ Password::VARIANTS.len() }>; 3] =
+    [Counters::new(), Counters::new(), Counters::new()];
 /// Logouts by outcome.
-pub(crate) static SIGN_OUTS: Counts<{ SignOut::VARIANTS.len() }> = Counts::new();
+pub(crate) static SIGN_OUTS: Counters<{ SignOut::VARIANTS.len() }> = Counters::new();
 /// Connections that were evicted to free memory or to accept others.
-pub(crate) static GAVE_WAY: Counts<1> = Counts::new();
+pub(crate) static EVICTED_CONNECTIONS: Counters<1> = Counters::new();
 /// Requests that were refused instead of waiting for an unknown key, because too many requests were waiting.
-pub(crate) static KEY_WAITS_REFUSED: Counts<1> = Counts::new();
+pub(crate) static KEY_WAITS_REFUSED: Counters<1> = Counters::new();
 /// HTTP/2 requests of trusted proxies that were evicted while they waited for their bodies, because too many requests were
 /// waiting.
-pub(crate) static BODY_WAITS_DISPLACED: Counts<1> = Counts::new();
+pub(crate) static EVICTED_BODY_WAITS: Counters<1> = Counters::new();
 /// HTTP/2 requests that were refused with 503 because of the memory limit.
-pub(crate) static HTTP2_REFUSED: Counts<1> = Counts::new();
+pub(crate) static HTTP2_REFUSED: Counters<1> = Counters::new();
 /// Query parameters of verification requests that look like a rule and are ignored.
-pub(crate) static MISSPELT_RULES: Counts<{ RuleName::VARIANTS.len() }> = Counts::new();
+pub(crate) static MISSPELT_RULES: Counters<{ RuleName::VARIANTS.len() }> = Counters::new();
 /// Verification requests with a rule that cannot be parsed.
-pub(crate) static UNREADABLE_RULES: Counts<1> = Counts::new();
+pub(crate) static UNREADABLE_RULES: Counters<1> = Counters::new();
 /// Log lines that were dropped.
-pub(crate) static LOG_LINES_DROPPED: Counts<{ DroppedLine::VARIANTS.len() }> = Counts::new();
+pub(crate) static LOG_LINES_DROPPED: Counters<{ DroppedLine::VARIANTS.len() }> = Counters::new();
 /// Duration of the hashing of a password.
 pub(crate) static HASHING: Histogram<10> = Histogram::new([5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000]);
 /// Number of threads that hash a password at the moment.
-pub(crate) static HASHING_NOW: AtomicU64 = AtomicU64::new(0);
+pub(crate) static HASHING_THREADS: AtomicU64 = AtomicU64::new(0);
 /// Durations and failures of the operations of the store, by operation.
 pub(crate) static STORE: [StoreTimes; StoreCall::VARIANTS.len()] =
     [StoreTimes::new(), StoreTimes::new(), StoreTimes::new(), StoreTimes::new()];
@@ -124,11 +125,11 @@ pub(crate) enum StoreCall {
 
 impl StoreCall {
     /// Measures the duration of an operation, and counts its failure.
-    pub(crate) async fn watch<T, E>(self, operation: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(crate) async fn measure<T, E>(self, operation: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let began = Now::read().boot;
         let outcome = operation.await;
         let times = &STORE[self as usize];
-        times.took.observe(Now::read().boot.saturating_sub(began));
+        times.duration.observe(Now::read().boot.saturating_sub(began));
         if outcome.is_err() {
             times.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -138,18 +139,18 @@ impl StoreCall {
 
 /// Durations and failures of one operation of the store.
 pub(crate) struct StoreTimes {
-    pub(crate) took: Histogram<10>,
+    pub(crate) duration: Histogram<10>,
     pub(crate) failures: AtomicU64,
 }
 
 impl StoreTimes {
     const fn new() -> Self {
-        Self { took: Histogram::new([1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000]), failures: AtomicU64::new(0) }
+        Self { duration: Histogram::new([1, 2, 5, 10, 25, 50, 100, 250, 1_000, 5_000]), failures: AtomicU64::new(0) }
     }
 }
 
 /// Striped counters, one for each of `N` label values.
-pub(crate) struct Counts<const N: usize>([Stripe<N>; STRIPES]);
+pub(crate) struct Counters<const N: usize>([Stripe<N>; STRIPES]);
 
 const STRIPES: usize = 8;
 
@@ -157,7 +158,7 @@ const STRIPES: usize = 8;
 #[repr(align(128))]
 struct Stripe<const N: usize>([AtomicU64; N]);
 
-impl<const N: usize> Counts<N> {
+impl<const N: usize> Counters<N> {
     const fn new() -> Self {
         Self([const { Stripe([const { AtomicU64::new(0) }; N]) }; STRIPES])
     }
@@ -211,7 +212,7 @@ impl<const N: usize> Histogram<N> {
 
     /// Returns cumulative counts: for each upper bound, the number of durations that are not above it. The last item has no
     /// bound and counts all durations.
-    pub(crate) fn within(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
+    pub(crate) fn cumulative_counts(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = self.bounds_ms.into_iter().map(|ms| Some(Duration::from_millis(ms))).chain([None]);
         bounds.zip(self.counts.iter().chain([&self.above_last_bound])).scan(0, |total, (bound, count)| {
             *total += count.load(Ordering::Relaxed);
@@ -231,13 +232,13 @@ mod tests {
             histogram.observe(Duration::from_micros(us));
         }
         let bound = |ms| Some(Duration::from_millis(ms));
-        assert_eq!(histogram.within().collect::<Vec<_>>(), [(bound(5), 1), (bound(10), 2), (None, 3)]);
+        assert_eq!(histogram.cumulative_counts().collect::<Vec<_>>(), [(bound(5), 1), (bound(10), 2), (None, 3)]);
         assert_eq!(histogram.sum(), Duration::from_micros(5_000 + 5_001 + 99_999_000));
     }
 
     #[test]
     fn adds_up_the_counts_of_several_threads() {
-        static COUNTS: Counts<2> = Counts::new();
+        static COUNTS: Counters<2> = Counters::new();
         let threads: Vec<_> = (0..20).map(|_| std::thread::spawn(|| (0..100).for_each(|_| COUNTS.add(1)))).collect();
         threads.into_iter().for_each(|thread| thread.join().expect("it counts"));
         assert_eq!((COUNTS.total(0), COUNTS.total(1)), (0, 2000));

@@ -228,7 +228,7 @@ impl RevocationList {
     }
 
     /// Returns whether the list already refuses everything that the entry refuses.
-    pub fn holds(&self, entry: &Entry) -> bool {
+    pub fn refuses_entry(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Session { sid, .. } => self.refuses_session(*sid),
             Entry::Subject { sub, below, .. } => self.subjects.get(sub).is_some_and(|held| held.below >= *below),
@@ -274,7 +274,7 @@ impl RevocationList {
 
     /// Resizes the Bloom filters for the present length of the list. Called once after the list is loaded; later, pruning
     /// does it.
-    pub fn fit(&self) {
+    pub fn resize_filters(&self) {
         self.sessions.rebuild_filter();
         self.subjects.rebuild_filter();
     }
@@ -298,7 +298,7 @@ impl RevocationList {
     }
 
     /// Returns whether sessions may be accepted: the list is current, or the configuration allows a stale list.
-    pub fn may_be_trusted(&self, now: Now) -> bool {
+    pub fn may_accept_sessions(&self, now: Now) -> bool {
         self.freshness.when_stale == WhenStale::Allow || self.is_current(now)
     }
 

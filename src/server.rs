@@ -29,8 +29,8 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::origins::Origins;
 use crate::config::settings::Settings;
+use crate::config::sources::ConfigSources;
 use crate::hardening::Hardening;
 use crate::http;
 use crate::http::app::AppHandle;
@@ -42,13 +42,13 @@ use crate::http::tls::Tls;
 use crate::keyring::KeyRing;
 use crate::revocation::RevocationList;
 use crate::store::Store;
-use crate::store::records::Empty;
+use crate::store::records::EmptyPolicy;
 use crate::sync::committer::Committer;
 use crate::sync::follower::Follower;
 use crate::sync::lag::Lag;
 use crate::web::hosts::Hosts;
 use error::ServeError;
-use listener::{Inherited, Listener};
+use listener::{InheritedSockets, Listener};
 use log::Log;
 use reload::Reload;
 use report::Reporting;
@@ -71,9 +71,9 @@ pub(crate) struct Ready<'a> {
 pub(crate) async fn serve(
     settings: Settings,
     config: Config,
-    origins: Origins,
+    origins: ConfigSources,
     log: Log,
-    mut inherited: Inherited,
+    mut inherited: InheritedSockets,
     hardening: Hardening,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
@@ -82,7 +82,7 @@ pub(crate) async fn serve(
     // Load everything that the server needs before the first request. An error here prevents the start.
     let pages = Pages::open(&settings.pages, settings.sites.plain_http())?;
     let ring = KeyRing::load(&settings.key_directory)?;
-    let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await?;
+    let store = Store::open(&settings.store, settings.store_limits, EmptyPolicy::Filled).await?;
     let list = Arc::new(RevocationList::new(settings.freshness));
     let lag = Arc::new(Lag::default());
     let follower = Follower::load(store.clone(), list.clone(), lag.clone(), settings.lifetimes).await?;
@@ -116,18 +116,18 @@ pub(crate) async fn serve(
     };
     let handle = AppHandle::new(app::new(&settings, parts)?);
     // A reload replaces the `App`, but never the parts of it that are used here.
-    let app = handle.hold();
+    let app = handle.load_full();
     let ring_changed = Arc::new(tokio::sync::Notify::new());
     // If the revocation log refuses a key, the key ring is read again, so that the change is reported.
     let key_directory = app.key_directory.clone();
-    let on_key_refused = move || key_directory.ask();
+    let on_key_refused = move || key_directory.request_read();
     // Start the background tasks.
     let mut background = vec![
         tokio::spawn(follower.run(on_key_refused)),
-        tokio::spawn(node_reports::follow(app.node_reports.clone(), store.clone())),
+        tokio::spawn(node_reports::read_on_request(app.node_reports.clone(), store.clone())),
         tokio::spawn(ring::follow(app.clone(), settings.key_directory.clone(), ring_changed.clone())),
     ];
-    background.extend(tls.clone().map(|tls| tokio::spawn(tls.follow())));
+    background.extend(tls.clone().map(|tls| tokio::spawn(tls.watch_files())));
     let settings = Arc::new(ArcSwap::from_pointee(settings));
     let reporting = Reporting::start(app.clone(), settings.load().node_name.clone(), ring_changed);
     // Start to serve.
@@ -148,7 +148,7 @@ pub(crate) async fn serve(
 
     stop_signals.recv().await;
     // Shutdown. First `/readyz` answers 503, so that load balancers stop sending requests to this server.
-    app.stopping.store(true, Ordering::Release);
+    app.is_stopping.store(true, Ordering::Release);
     supervisor::stopping();
     tracing::info!("stopping: /readyz answers 503");
     tokio::select! {

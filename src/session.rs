@@ -62,7 +62,7 @@ impl<'a> Verified<'a> {
 ///
 /// The token opened, and by the clock of at least one node it may be before its absolute deadline. No other check is required.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Presented {
+pub struct PresentedSession {
     /// Session id.
     pub sid: Sid,
     /// Account id.
@@ -127,7 +127,7 @@ impl Sessions {
 
     /// Replaces the ring in one atomic step, unless the new ring is equal to the ring in use.
     pub fn replace_ring(&self, ring: KeyRing) {
-        let ring = ring.refusing(&self.revocations.refused_keys());
+        let ring = ring.with_refused_keys(&self.revocations.refused_keys());
         if **self.ring.load() != ring {
             self.ring.store(Arc::new(ring));
         }
@@ -154,7 +154,7 @@ impl Sessions {
             if ring.refused_key_count() == refused.len() {
                 return ring.clone();
             }
-            Arc::new(ring.copy().refusing(&refused))
+            Arc::new(ring.without_refusals().with_refused_keys(&refused))
         });
     }
 
@@ -194,7 +194,7 @@ impl Sessions {
 
     /// Whether a session may have been refused because its key was unknown. By now the key may be in the key directory, or in
     /// the ring if the ring was replaced since the refusal.
-    pub fn lacked_key<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, refusal: Refusal) -> bool {
+    pub fn may_have_lacked_key<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, refusal: Refusal) -> bool {
         refusal == Refusal::Invalid(Cause::UnknownKey) || self.lacks_key_of_cookies(cookie_fields, &self.cookie)
     }
 
@@ -231,7 +231,7 @@ impl Sessions {
     }
 
     /// Returns the memory usage of copy detection, or `None` if it is off.
-    pub fn copy_detection(&self) -> Option<copy_detection::Memory> {
+    pub fn copy_detection(&self) -> Option<copy_detection::MemoryUsage> {
         self.chains.load().as_ref().map(|chains| chains.usage())
     }
 
@@ -240,11 +240,11 @@ impl Sessions {
     ///
     /// Idle-expired and revoked tokens count too, and the age of the list is not checked. Otherwise, a thief who keeps renewing
     /// a copy would still have a session after the late logout of the owner.
-    pub fn presented<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, now: Now) -> Vec<Presented> {
+    pub fn presented<'h>(&self, cookie_fields: impl IntoIterator<Item = &'h [u8]>, now: Now) -> Vec<PresentedSession> {
         let ring = self.keys();
         let mut buffer = token_buffer();
         let time = self.revocations.time(now);
-        let mut found: Vec<Presented> = Vec::new();
+        let mut found: Vec<PresentedSession> = Vec::new();
         for token in self.candidates(cookie_fields, &self.cookie).take(self.max_candidates) {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
@@ -257,16 +257,16 @@ impl Sessions {
         found
     }
 
-    fn presented_by(&self, claims: &Claims<'_>, time: UnixTime) -> Presented {
+    fn presented_by(&self, claims: &Claims<'_>, time: UnixTime) -> PresentedSession {
         let Identity { sub, login_name, account_generation, .. } = claims.identity;
-        Presented {
+        PresentedSession {
             sid: claims.sid,
             sub: sub.into(),
             login_name: login_name.into(),
             account_generation,
             generation_ended: self.revocations.refuses_account(sub, account_generation),
             is_ended: self.is_revoked(claims),
-            is_idle: deadlines(claims).passed(time),
+            is_idle: deadlines(claims).is_expired(time),
             absolute_deadline: claims.absolute_deadline,
             flags: claims.flags,
         }

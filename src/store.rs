@@ -35,13 +35,14 @@ use migrate::state::MigrationState;
 use node::NodeReport;
 use postgres::pool::CALL_TIMEOUT;
 use records::{
-    AccountChanged, Change, Empty, Logged, Page, PasswordChanged, ProfileChange, ProfileChanged, Sealing, Undecoded,
+    AccountChanged, Change, EmptyPolicy, Logged, Page, PasswordChanged, ProfileChange, ProfileChanged, SealingRecord,
+    Undecoded,
 };
 
 pub(crate) use error::StoreError;
 pub(crate) use node::Node;
 pub(crate) use postgres::pool::Limits;
-pub(crate) use records::{Account, Revoke, State};
+pub(crate) use records::{Account, Revocation, State};
 pub(crate) use url::StoreUrl;
 
 /// An open store.
@@ -75,7 +76,7 @@ impl Page {
 impl Store {
     /// Opens an existing database that is in use, and applies missing schema migrations. If several servers do this at the
     /// same time, they do it one after the other.
-    pub(crate) async fn open(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
+    pub(crate) async fn open(url: &StoreUrl, limits: Limits, empty: EmptyPolicy) -> Result<Self, StoreError> {
         let store = Self::open_in_any_state(url, limits, empty).await?;
         match store.check_in_use().await {
             Ok(()) => Ok(store),
@@ -88,7 +89,11 @@ impl Store {
 
     /// Opens a database even if it is out of use, because it was migrated to another or because a migration to it is
     /// unfinished.
-    pub(crate) async fn open_in_any_state(url: &StoreUrl, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
+    pub(crate) async fn open_in_any_state(
+        url: &StoreUrl,
+        limits: Limits,
+        empty: EmptyPolicy,
+    ) -> Result<Self, StoreError> {
         Ok(match url {
             StoreUrl::Sqlite(path) => Self::Sqlite(sqlite::Store::open(path, empty).await?),
             StoreUrl::Postgres(options) => Self::Postgres(postgres::Store::open(options, limits, empty).await?),
@@ -98,7 +103,7 @@ impl Store {
     /// Creates an SQLite database if it is missing, and opens the store. Returns whether it was created.
     pub(crate) async fn open_or_create(url: &StoreUrl, limits: Limits) -> Result<(Self, bool), StoreError> {
         let is_new = Self::create(url)?;
-        Ok((Self::open(url, limits, Empty::Filled).await?, is_new))
+        Ok((Self::open(url, limits, EmptyPolicy::Filled).await?, is_new))
     }
 
     /// Creates an SQLite database if it is missing. Returns whether it was created.
@@ -131,7 +136,7 @@ impl Store {
 
     /// Returns the counters of the store.
     pub(crate) async fn state(&self) -> Result<State, StoreError> {
-        StoreCall::State.watch(async { call!(self, engine => engine.state()) }).await
+        StoreCall::State.measure(async { call!(self, engine => engine.state()) }).await
     }
 
     /// Returns the generation for a session that begins now for a subject without an account in this store.
@@ -158,14 +163,14 @@ impl Store {
 
     /// Returns the account with this login name, or `None` if there is none.
     pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
-        StoreCall::Account.watch(async { call!(self, engine => engine.account(name)) }).await
+        StoreCall::Account.measure(async { call!(self, engine => engine.account(name)) }).await
     }
 
     /// Returns the account with this login name.
     ///
     /// # Errors
     /// [`StoreError::NoSuchAccount`] if there is none.
-    pub(crate) async fn require(&self, name: &LoginName) -> Result<Account, StoreError> {
+    pub(crate) async fn require_account(&self, name: &LoginName) -> Result<Account, StoreError> {
         self.account(name).await?.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))
     }
 
@@ -216,10 +221,10 @@ impl Store {
     }
 
     /// Commits a batch of revocations in one transaction. They are on disk when this returns.
-    pub(crate) async fn revoke(&self, batch: &[Revoke]) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) async fn revoke(&self, batch: &[Revocation]) -> Result<Vec<Entry>, StoreError> {
         let began = Now::read();
         let commit = async { in_time(began, call!(self, engine => engine.revoke(batch, began.wall))) };
-        StoreCall::Commit.watch(commit).await
+        StoreCall::Commit.measure(commit).await
     }
 
     /// Refuses a key permanently, on every node of this store. The entry is on disk when this returns.
@@ -256,7 +261,7 @@ impl Store {
 
     /// Returns at most `limit` rows of the log, from `seq` on.
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
-        StoreCall::Poll.watch(async { call!(self, engine => engine.read_log(seq, limit)) }).await
+        StoreCall::Poll.measure(async { call!(self, engine => engine.read_log(seq, limit)) }).await
     }
 
     /// Returns the interval between two polls of the log. It is well below one second, the time in which commands such as
@@ -280,7 +285,7 @@ impl Store {
     /// its clock.
     pub(crate) async fn record_sealing(
         &self,
-        sealing: &Sealing,
+        sealing: &SealingRecord,
         reached: UnixTime,
         until: UnixTime,
     ) -> Result<(), StoreError> {
@@ -304,7 +309,7 @@ impl Store {
     }
 
     /// Deletes the report of a node that stops.
-    pub(crate) async fn forget_node(&self, id: NodeId) -> Result<(), StoreError> {
+    pub(crate) async fn delete_node_report(&self, id: NodeId) -> Result<(), StoreError> {
         call!(self, engine => engine.forget_node(id))
     }
 

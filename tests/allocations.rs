@@ -107,7 +107,7 @@ fn checking_a_session_allocates_nothing_for_any_verdict() {
     let last = [invalid_fields.as_slice(), &[field(&text(&other))]].concat();
     assert_eq!(verify_counted(&world, &last), (Ok(other.sid), 0), "a live session after many invalid cookies");
     // A list that is too old.
-    world.pass_without_news(Duration::from_secs(60));
+    world.pass_unsynced(Duration::from_secs(60));
     assert_eq!(verify_counted(&world, &[field(&text(&live))]), (Err(Refusal::Stale), 0), "stale");
 }
 

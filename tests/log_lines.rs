@@ -25,9 +25,9 @@ enum Cause {
     /// [`LogSampler`]: ../src/log_sampler.rs
     Sampled,
     /// The line is written for each request, if the operator has enabled it.
-    Asked,
+    OptIn,
 }
-use Cause::{Asked, Background, Operator, Password, Sampled, Session};
+use Cause::{Background, Operator, OptIn, Password, Sampled, Session};
 
 /// Log lines that are not written with `sampled!`: the file, the beginning of the message, and the reason.
 const UNSAMPLED: &[(&str, &str, Cause)] = &[
@@ -64,7 +64,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
     ("embed/jar.rs", "requests that change something did not end in time", Operator),
     ("embed/settings.rs", "the clock was set", Background),
     ("embed/revocations.rs", "the database did not close in time", Operator),
-    ("http/access.rs", "answered", Asked),
+    ("http/access.rs", "answered", OptIn),
     ("http/proxy_hints.rs", "a proxy that is not trusted", Sampled),
     ("http/proxy_hints.rs", "a client sent X-Forwarded", Sampled),
     ("http/proxy_hints.rs", "a trusted proxy did not send the method", Sampled),

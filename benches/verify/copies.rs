@@ -9,7 +9,7 @@ use std::time::Duration;
 use sealjar::clock::Now;
 use sealjar::session::Sessions;
 use sealjar::session::claims::Methods;
-use sealjar::session::copy_detection::DEFAULT_MEMORY;
+use sealjar::session::copy_detection::DEFAULT_MEMORY_BYTES;
 use sealjar::session::lifetime::RenewalWindow;
 
 use crate::fixture::{Token, alice, list_of, sessions_under, site};
@@ -24,7 +24,7 @@ const RENEWAL_AGE: Duration = Duration::from_secs(300);
 pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize) {
     let now = Now::read();
     let later = Now { wall: now.wall.plus(RENEWAL_AGE), boot: now.boot + RENEWAL_AGE };
-    let [without, with] = [None, Some(DEFAULT_MEMORY)].map(|memory| {
+    let [without, with] = [None, Some(DEFAULT_MEMORY_BYTES)].map(|memory| {
         let sessions = sessions_under(Arc::new(list_of(&[], now.wall, now)));
         sessions.detect_copies(memory);
         sessions
@@ -67,7 +67,7 @@ pub(crate) fn print_cost_of_detection(count: usize, rounds: usize, batch: usize)
     let bytes_each = memory_bytes.map(|bytes| format!("{:.1}", bytes as f64 / count as f64)).unwrap_or_default();
     println!(
         "\nCopy detection remembers {count} sessions in {bytes_each} resident bytes each. The limit is {} MiB.\n",
-        DEFAULT_MEMORY >> 20
+        DEFAULT_MEMORY_BYTES >> 20
     );
 }
 

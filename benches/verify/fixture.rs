@@ -132,7 +132,7 @@ pub(crate) fn list_of(sids: &[Sid], expires_at: UnixTime, now: Now) -> Revocatio
     let list = RevocationList::new(Freshness { max_staleness: 24 * HOUR, when_stale: WhenStale::Refuse });
     list.mark_synced(now);
     sids.iter().for_each(|sid| list.add_durable(&Entry::Session { sid: *sid, expires_at }));
-    list.fit();
+    list.resize_filters();
     list
 }
 

@@ -69,5 +69,5 @@ fn fill(list: &RevocationList, length: usize, now: Now) {
     let expires_at = now.wall.plus(HOUR);
     (0..length).for_each(|_| list.add_durable(&Entry::Session { sid: Sid::random(), expires_at }));
     // The server also does this after it has loaded the list, and later when it prunes the list.
-    list.fit();
+    list.resize_filters();
 }

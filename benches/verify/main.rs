@@ -88,7 +88,7 @@ fn main() {
     for sub in unlisted.iter().step_by(100).map(Sid::to_string) {
         list.add_durable(&Entry::Subject { sub: sub.into(), below: 1, expires_at: now.wall.plus(HOUR) });
     }
-    list.fit();
+    list.resize_filters();
     let sessions = sessions_under(list);
     let tokens: Vec<Token> = (0..size.tokens).map(|_| Token::sealed_by(&sessions, now)).collect();
     check_verdicts(&sessions, &tokens, now);

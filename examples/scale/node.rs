@@ -84,7 +84,7 @@ impl Node {
             rows_read: 0,
             poll: Poll::At(random.within(POLL_INTERVAL)),
             was_disconnected: false,
-            next_record: random.within(retention::CLOCK_RECORDED_EVERY),
+            next_record: random.within(retention::CLOCK_RECORD_INTERVAL),
             has_pruned: false,
         };
         node.list.mark_synced(node.now(Duration::ZERO));
@@ -164,7 +164,7 @@ impl Node {
                     self.catch_up(store, started, to, ends, day);
                     self.poll = Poll::At(ends + POLL_INTERVAL);
                     if started >= self.next_record {
-                        self.next_record = started + retention::CLOCK_RECORDED_EVERY;
+                        self.next_record = started + retention::CLOCK_RECORD_INTERVAL;
                         self.prune(store, ends, day)?;
                     }
                 }
@@ -219,7 +219,7 @@ pub(crate) struct ExpectedEntries {
 impl ExpectedEntries {
     fn new(scenario: &Scenario) -> Self {
         // Maximum by which the commit time of an entry is ahead of the correct time: see `retention::commit_time`.
-        let max_ahead = CLOCK_SKEW + retention::CLOCK_RECORDED_EVERY;
+        let max_ahead = CLOCK_SKEW + retention::CLOCK_RECORD_INTERVAL;
         let last = scenario.day + max_ahead + scenario.entry_life(true).max(scenario.entry_life(false));
         let mut by_expiry = vec![0; usize::try_from(last.as_secs() + 2).expect("some weeks")];
         // Writes to every page now. So this memory is resident before the simulation, and is not counted as memory of the list.

@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use sealjar::clock::CLOCK_SKEW;
-use sealjar::revocation::retention::{COMMITTED_WITHIN, Longest};
+use sealjar::revocation::retention::{MAX_COMMIT_DURATION, MaxLifetimes};
 use sealjar::session::Lifetimes;
 use sealjar::session::lifetime::Lifetime;
 
@@ -23,7 +23,7 @@ pub(crate) const USAGE: &str =
 pub(crate) const MAX_STALENESS: Duration = Duration::from_secs(10);
 /// Lag (L in `retention.rs`) in whole seconds, as the store records it: `max_staleness`, one poll interval, and the maximum time
 /// of a commit.
-const LAG: Duration = Duration::from_secs(MAX_STALENESS.as_secs() + 1 + COMMITTED_WITHIN.as_secs());
+const LAG: Duration = Duration::from_secs(MAX_STALENESS.as_secs() + 1 + MAX_COMMIT_DURATION.as_secs());
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Period in which a node cannot reach the store.
@@ -139,9 +139,9 @@ impl Scenario {
     }
 
     /// Returns the recorded lifetimes of ordinary or remembered sessions.
-    pub(crate) fn longest(&self, remembered: bool) -> Longest {
+    pub(crate) fn longest(&self, remembered: bool) -> MaxLifetimes {
         let Lifetime { idle, absolute } = if remembered { self.recorded.remembered } else { self.recorded.ordinary };
-        Longest { idle, absolute, lag: LAG, fail_open: false }
+        MaxLifetimes { idle, absolute, lag: LAG, fail_open: false }
     }
 
     /// Returns the predicted lifetime of an entry: the idle timeout, the lag, and twice the maximum clock skew.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sealjar::clock::UnixTime;
 use sealjar::id::Sid;
-use sealjar::revocation::retention::{self, COMMITTED_WITHIN};
+use sealjar::revocation::retention::{self, MAX_COMMIT_DURATION};
 
 use crate::Violation;
 use crate::node::Node;
@@ -67,7 +67,7 @@ impl Store {
             // of the node.
             let has_backlog = node.has_backlog();
             let since = if has_backlog { begun } else { batch.first().map_or(begun, |first| first.at) };
-            if committed - since > COMMITTED_WITHIN {
+            if committed - since > MAX_COMMIT_DURATION {
                 return Err(Violation::Overloaded { took_ms: (committed - since).as_millis() });
             }
             let clock = node.list.time(node.now(begun));

@@ -110,7 +110,7 @@ impl Copy {
         let now = node.now(at);
         // The checks of `Sessions::verify`, without generations.
         let refused =
-            node.list.refuses(self.sid, "", 0, 0) || self.is_expired(node, at) || !node.list.may_be_trusted(now);
+            node.list.refuses(self.sid, "", 0, 0) || self.is_expired(node, at) || !node.list.may_accept_sessions(now);
         if refused {
             return Ok(());
         }

@@ -100,7 +100,7 @@ impl<'s> World<'s> {
                 node.follow(self.scenario, &mut self.store, until, &mut self.random, &mut self.day)?;
                 let now = node.now(until);
                 self.day.stalest = self.day.stalest.max(node.list.staleness(now));
-                self.day.refused_everything += if node.list.may_be_trusted(now) { Duration::ZERO } else { STEP };
+                self.day.refused_everything += if node.list.may_accept_sessions(now) { Duration::ZERO } else { STEP };
             }
             self.store.forget(self.nodes.iter().map(|node| node.rows_read).min().expect("a node"));
             self.watch.check(&mut self.nodes, until)?;

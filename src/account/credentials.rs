@@ -57,7 +57,7 @@ pub struct PasswordChange {
     /// New password.
     pub new_password: Password,
     /// Whether the repetition of the new password is equal to it. Also true if the client sent no repetition.
-    pub is_repeated: bool,
+    pub is_confirmed: bool,
 }
 
 /// Error for a body that cannot be parsed. It never contains text of the body.
@@ -131,7 +131,7 @@ impl PasswordChange {
         let old_password = bounded_password(old_password)?;
         let new_password = Password::new(new_password);
         let is_repeated = new_password_again.is_none_or(|again| Password::new(again).expose() == new_password.expose());
-        Ok(Self { login_name, remember, old_password, new_password, is_repeated })
+        Ok(Self { login_name, remember, old_password, new_password, is_confirmed: is_repeated })
     }
 }
 

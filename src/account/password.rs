@@ -146,7 +146,7 @@ impl StoredHash {
         let cost = Cost { memory_kib: number("m")?, passes: number("t")?, lanes: number("p")? };
         let salt = hash.salt?.to_vec();
         let output = hash.hash?.as_bytes().to_vec();
-        let is_valid = cost.is_bearable() && (8..=64).contains(&salt.len()) && (16..=64).contains(&output.len());
+        let is_valid = cost.is_within_limits() && (8..=64).contains(&salt.len()) && (16..=64).contains(&output.len());
         is_valid.then_some(Self { cost, salt, output })
     }
 }

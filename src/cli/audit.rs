@@ -59,5 +59,5 @@ pub(super) fn record(settings: &Settings, change: Change, changed: Changed<'_>) 
     let uid = rustix::process::getuid().as_raw();
     let sudo_uid = std::env::var("SUDO_UID").ok().and_then(|text| text.parse::<u32>().ok());
     let by = audit::Operator { uid, sudo_uid };
-    log::write_at_once(settings, || audit::changed_by_command(change.name(), changed, by));
+    log::write_synchronously(settings, || audit::changed_by_command(change.name(), changed, by));
 }

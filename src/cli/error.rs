@@ -86,8 +86,8 @@ impl From<ChangeError> for CliError {
             ChangeError::Ring(error) => error.into(),
             // The message says what to do.
             ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
-            ChangeError::Make { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
-            ChangeError::Make { .. } | ChangeError::NotADirectory(_) => Self::io(&error).hint(NAME_KEYS),
+            ChangeError::CreateDirectory { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::CreateDirectory { .. } | ChangeError::NotADirectory(_) => Self::io(&error).hint(NAME_KEYS),
             ChangeError::Write { .. } => {
                 Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
             }
@@ -106,12 +106,12 @@ impl From<StoreError> for CliError {
             StoreError::Connect { .. } => Self::io(&error).hint(
                 "the database server must run and the database must exist; docs/nodes.md explains the address and TLS",
             ),
-            StoreError::ClocksApart { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
+            StoreError::ClocksDiffer { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
             StoreError::SharedSession => Self::io(&error).hint(
                 "set pool_mode = session for this database in the pooler (docs/nodes.md), or name PostgreSQL itself in the store's address",
             ),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
-            StoreError::NoRight { ref user, .. } => Self::io(&error).hint(format!(
+            StoreError::MissingPrivilege { ref user, .. } => Self::io(&error).hint(format!(
                 "as the owner of this database, run in it: GRANT USAGE, CREATE ON SCHEMA public TO \"{user}\"; tables that another user made must be given to this one"
             )),
             StoreError::Migrate(_) => Self::io(&error).hint(
@@ -142,7 +142,7 @@ impl From<StoreError> for CliError {
             StoreError::Moved(_) => Self::io(&error).hint(
                 "name that one as the store; to go back to this one as it was then, ending every session: sealjar store restored",
             ),
-            StoreError::TooLate => Self::io(&error).hint(
+            StoreError::CommitTooLate => Self::io(&error).hint(
                 "run it again: doing it twice does no harm; if an account is deleted by then, end what it may have left with: sealjar revoke --everyone",
             ),
             StoreError::WithoutTables(_) => Self::io(&error).hint(

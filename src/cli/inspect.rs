@@ -66,7 +66,7 @@ impl Inspect {
             "idle_deadline": claims.idle_deadline.to_string(),
             "absolute_deadline": claims.absolute_deadline.to_string(),
             "methods": claims.methods.names().collect::<Vec<_>>(),
-            "remembered": claims.flags.remembered(),
+            "remembered": claims.flags.is_remembered(),
             "app_data_bytes": claims.app_data.len(),
             "accepted": outcome.is_ok(),
         });

@@ -17,7 +17,7 @@ use clap_mangen::roff::Roff;
 use super::error::CliError;
 use crate::clock::UnixTime;
 use crate::config::meanings;
-use crate::config::reload::{AT_ONCE, GROUP_AT_ONCE};
+use crate::config::reload::{RELOADABLE_GROUP, RELOADABLE_SETTINGS};
 
 /// Name of the program at the foot of each page.
 const SOURCE: &str = concat!("sealjar ", env!("CARGO_PKG_VERSION"));
@@ -244,8 +244,8 @@ fn settings(date: &str) -> Vec<u8> {
 
 /// Settings that take effect while the server runs, in `sealjar.toml(5)` and in `docs/reference/settings.md`.
 pub(super) fn reloading() -> String {
-    let group = GROUP_AT_ONCE.trim_end_matches('.');
-    let settings: String = AT_ONCE.iter().map(|setting| format!("- `{setting}`\n")).collect();
+    let group = RELOADABLE_GROUP.trim_end_matches('.');
+    let settings: String = RELOADABLE_SETTINGS.iter().map(|setting| format!("- `{setting}`\n")).collect();
     format!(
         "\
 A running server reads its configuration file twice a second, and at once on SIGHUP. A change counts when two

@@ -11,8 +11,8 @@ use crate::cli::output::errln;
 use crate::clock::Now;
 use crate::config::settings::Settings;
 use crate::store::Store;
-use crate::store::migrate::{End, MoveError, Moved, Progress, move_everything};
-use crate::store::records::Empty;
+use crate::store::migrate::{Endpoint, MigrationError, MigrationOutcome, Progress, migrate};
+use crate::store::records::EmptyPolicy;
 use crate::store::url::StoreUrl;
 use crate::store::url::without_password;
 
@@ -34,12 +34,12 @@ impl Migrate {
         let limits = settings.store_limits;
         let (from_url, to_url) = (parse("--from", &self.from)?, parse("--to", &self.to)?);
         let (from_name, to_name) = (without_password(&self.from), without_password(&self.to));
-        let source = Store::open_in_any_state(&from_url, limits, Empty::Refused).await?;
+        let source = Store::open_in_any_state(&from_url, limits, EmptyPolicy::Refused).await?;
         Store::create(&to_url)?;
-        let target = Store::open_in_any_state(&to_url, limits, Empty::Filled).await?;
-        let (from, to) = (End { store: &source, name: &from_name }, End { store: &target, name: &to_name });
+        let target = Store::open_in_any_state(&to_url, limits, EmptyPolicy::Filled).await?;
+        let (from, to) = (Endpoint { store: &source, name: &from_name }, Endpoint { store: &target, name: &to_name });
         let mut next = Now::read().boot.saturating_add(SAY_EVERY);
-        let moved = move_everything(from, to, |progress| {
+        let moved = migrate(from, to, |progress| {
             let now = Now::read().boot;
             if now >= next {
                 say(progress);
@@ -50,7 +50,7 @@ impl Migrate {
         source.close().await;
         target.close().await;
         match moved {
-            Moved::Now(all) => {
+            MigrationOutcome::Now(all) => {
                 record(settings, Change::StoreMoved, Changed::Store(&to_name));
                 let (accounts, revocations) = (all.accounts, all.revocations);
                 errln!(
@@ -58,7 +58,7 @@ impl Migrate {
                 );
                 errln!("name {to_name} as the store, and start the servers; {from_name} is out of use");
             }
-            Moved::Before => errln!("{from_name} was moved to {to_name} before; nothing was done"),
+            MigrationOutcome::Before => errln!("{from_name} was moved to {to_name} before; nothing was done"),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -78,20 +78,20 @@ fn say(Progress { copied, all }: Progress) {
     );
 }
 
-impl From<MoveError> for CliError {
-    fn from(error: MoveError) -> Self {
+impl From<MigrationError> for CliError {
+    fn from(error: MigrationError) -> Self {
         match error {
-            MoveError::Store(error) => error.into(),
-            MoveError::Served { .. } => Self::failed(&error)
+            MigrationError::Store(error) => error.into(),
+            MigrationError::Served { .. } => Self::failed(&error)
                 .hint("stop them, and start them again with the new store; one that was killed counts for 30 s"),
-            MoveError::NotEmpty(_) => {
+            MigrationError::NotEmpty(_) => {
                 Self::failed(&error).hint("nothing is overwritten: name an empty database in --to")
             }
-            MoveError::OtherUnfinished { .. } => {
+            MigrationError::OtherUnfinished { .. } => {
                 Self::failed(&error).hint("finish that one, or name an empty database in --to")
             }
-            MoveError::Same => Self::failed(&error).hint("name another database in --to"),
-            MoveError::Disturbed(_) => Self::failed(&error).hint("see who else uses it, and run this again"),
+            MigrationError::Same => Self::failed(&error).hint("name another database in --to"),
+            MigrationError::Disturbed(_) => Self::failed(&error).hint("see who else uses it, and run this again"),
         }
     }
 }

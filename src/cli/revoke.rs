@@ -42,7 +42,7 @@ impl Revoke {
         let store = open_store(settings).await?;
         match self.what {
             What { session: Some(sid), .. } => {
-                store.revoke(&[records::Revoke::Session { sid, token: None }]).await?;
+                store.revoke(&[records::Revocation::Session { sid, token: None }]).await?;
                 record(settings, Audited::SessionEnded, Changed::Session(sid));
                 errln!("session {sid} is over");
             }

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use crate::config::settings::Settings;
 use crate::store::Store;
-use crate::store::records::Empty;
+use crate::store::records::EmptyPolicy;
 
 /// Runs a command that needs the store, on one thread.
 pub(super) fn block_on<T>(task: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
@@ -13,5 +13,5 @@ pub(super) fn block_on<T>(task: impl Future<Output = Result<T, CliError>>) -> Re
 
 /// Opens the store, which must exist and have its tables.
 pub(super) async fn open_store(settings: &Settings) -> Result<Store, CliError> {
-    Ok(Store::open(&settings.store, settings.store_limits, Empty::Refused).await?)
+    Ok(Store::open(&settings.store, settings.store_limits, EmptyPolicy::Refused).await?)
 }

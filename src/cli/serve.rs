@@ -20,16 +20,16 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::config::error::Source;
 use crate::config::layers::{Flag, Layers};
-use crate::config::origins::Origins;
 use crate::config::settings::Settings;
-use crate::hardening::{self, Hardening, Landlock};
+use crate::config::sources::ConfigSources;
+use crate::hardening::{self, Hardening, LandlockStatus};
 use crate::id;
 use crate::keyring::rotate::LockedRing;
-use crate::server::listener::Inherited;
+use crate::server::listener::InheritedSockets;
 use crate::server::log::{self, Log};
 use crate::server::{self, Ready, writable};
 use crate::store::Store;
-use crate::store::password_file::{self, Ignored};
+use crate::store::password_file::{self, IgnoredPasswordFile};
 use crate::store::records::Account;
 use crate::store::url::StoreUrl;
 
@@ -124,7 +124,7 @@ impl DemoHome {
 pub(super) fn run(
     settings: Settings,
     config: Config,
-    origins: Origins,
+    origins: ConfigSources,
     demo: Option<DemoHome>,
 ) -> Result<ExitCode, CliError> {
     // Before there are other threads: it holds for the one that asks, and those that it starts.
@@ -141,18 +141,18 @@ pub(super) fn run(
 }
 
 /// Limits with Landlock what this process can change and execute, unless the settings say otherwise.
-fn limit(settings: &Settings, demo: Option<&DemoHome>) -> Result<Landlock, RulesetError> {
+fn limit(settings: &Settings, demo: Option<&DemoHome>) -> Result<LandlockStatus, RulesetError> {
     if !settings.landlock {
-        return Ok(Landlock::Off);
+        return Ok(LandlockStatus::Off);
     }
-    hardening::limit(&writable::directories(settings, demo.map(DemoHome::path)))
+    hardening::restrict_thread(&writable::directories(settings, demo.map(DemoHome::path)))
 }
 
 /// Returns which hardening is in force.
-fn hardening(limited: Result<Landlock, RulesetError>) -> Hardening {
+fn hardening(limited: Result<LandlockStatus, RulesetError>) -> Hardening {
     let landlock = limited.unwrap_or_else(|error| {
         tracing::warn!(%error, "Landlock cannot be applied; the server can change every file that its user can");
-        Landlock::Failed
+        LandlockStatus::Failed
     });
     Hardening { dumpable: hardening::is_dumpable(), landlock }
 }
@@ -161,14 +161,14 @@ fn hardening(limited: Result<Landlock, RulesetError>) -> Hardening {
 fn serve(
     settings: Settings,
     config: Config,
-    origins: Origins,
+    origins: ConfigSources,
     demo: Option<DemoHome>,
     log: Log,
-    limited: Result<Landlock, RulesetError>,
+    limited: Result<LandlockStatus, RulesetError>,
 ) -> Result<(), CliError> {
     let hardening = hardening(limited);
     warn_of_password_file(&config);
-    let inherited = Inherited::from_env();
+    let inherited = InheritedSockets::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?;
     let outcome: Result<(), CliError> = runtime.block_on(async {
@@ -195,7 +195,7 @@ fn serve(
 }
 
 fn warn_of_password_file(config: &Config) {
-    if let Some(Ignored { path, reason }) = password_file::ignored(&config.store) {
+    if let Some(IgnoredPasswordFile { path, reason }) = password_file::find_ignored(&config.store) {
         let path = path.display();
         let hint = password_file::REMEDY;
         tracing::warn!(%path, error = reason, hint, "the password file of PostgreSQL is not used");

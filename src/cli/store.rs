@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::config::settings::Settings;
 use crate::store;
 use crate::store::backup::{BackupError, back_up};
-use crate::store::records::Empty;
+use crate::store::records::EmptyPolicy;
 use crate::store::url::StoreUrl;
 
 #[derive(Subcommand, Debug)]
@@ -51,7 +51,7 @@ impl Store {
             Self::Restored => {
                 let url = &settings.store;
                 let limits = settings.store_limits;
-                store::Store::open_in_any_state(url, limits, Empty::Refused).await?.restored().await?;
+                store::Store::open_in_any_state(url, limits, EmptyPolicy::Refused).await?.restored().await?;
                 record(settings, Change::StoreRestored, Changed::Store(&settings.store_name));
                 errln!("every session is over, also sessions that this database does not know");
                 errln!(
@@ -82,7 +82,7 @@ impl From<BackupError> for CliError {
             BackupError::Exists(_) => {
                 Self::failed(&error).hint("a backup never replaces a file: name another, such as one with the date")
             }
-            BackupError::Beside(_) => Self::failed(&error)
+            BackupError::SqliteFileExists(_) => Self::failed(&error)
                 .hint("if no database belongs to it, remove it; or name another file for the backup, in a directory where nobody else can write"),
             BackupError::OfDatabase(_) => Self::failed(&error).hint("name another file, such as one with the date"),
             BackupError::Write { .. } => {

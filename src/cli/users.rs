@@ -148,7 +148,7 @@ impl Users {
             Self::Show { login, json } => return show::show(settings, &login, json).await,
             Self::List { json } => return show::list(settings, json).await,
             Self::Passwd { login, must_change } => {
-                let account = open_store(settings).await?.require(&login).await?;
+                let account = open_store(settings).await?.require_account(&login).await?;
                 let hash = hash(settings.cost, &password::new(&account.profile)?);
                 let done = if must_change {
                     "has a new password and must change it at the next sign-in; its sessions are over"
@@ -167,7 +167,7 @@ impl Users {
             }
             Self::Delete { login, yes } => {
                 if confirm::is_needed(yes) {
-                    let account = open_store(settings).await?.require(&login).await?;
+                    let account = open_store(settings).await?.require_account(&login).await?;
                     confirm::ask(&question(&account))?;
                 }
                 (login, Change::Delete, Audited::AccountDeleted, "is deleted; its sessions are over")

@@ -8,17 +8,17 @@ use crate::network::is_private;
 
 /// Size class of a network of trusted proxies: who can own its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Breadth {
+pub(crate) enum NetworkBreadth {
     /// Private network, or a public network that is small enough to belong to one operator.
-    Own,
+    Narrow,
     /// Public network that is so large that it contains addresses of other operators.
-    Strangers,
+    Wide,
     /// Network that contains a large part of all addresses.
-    Everybody,
+    Global,
 }
 
 /// Returns the size class of an address or a network, or `None` for any other text, such as `unix`.
-pub(crate) fn of(text: &str) -> Option<Breadth> {
+pub(crate) fn of(text: &str) -> Option<NetworkBreadth> {
     let network = network(text)?;
     // Minimum prefix lengths of the first and the second class.
     let (min_narrow_prefix, min_wide_prefix) = match network {
@@ -27,10 +27,10 @@ pub(crate) fn of(text: &str) -> Option<Breadth> {
     };
     let is_private_network = is_private(network.network()) && is_private(network.broadcast());
     Some(match network.prefix_len() {
-        _ if is_private_network => Breadth::Own,
-        prefix if prefix < min_wide_prefix => Breadth::Everybody,
-        prefix if prefix < min_narrow_prefix => Breadth::Strangers,
-        _ => Breadth::Own,
+        _ if is_private_network => NetworkBreadth::Narrow,
+        prefix if prefix < min_wide_prefix => NetworkBreadth::Global,
+        prefix if prefix < min_narrow_prefix => NetworkBreadth::Wide,
+        _ => NetworkBreadth::Narrow,
     })
 }
 
@@ -41,26 +41,26 @@ mod tests {
     #[test]
     fn classifies_networks_by_the_owners_of_their_addresses() {
         for (text, expected) in [
-            ("10.0.0.0/8", Breadth::Own),
-            ("10.0.0.0/7", Breadth::Everybody),
-            ("172.16.0.0/12", Breadth::Own),
-            ("172.16.0.0/11", Breadth::Strangers),
-            ("203.0.113.7", Breadth::Own),
-            ("203.0.113.0/24", Breadth::Own),
-            ("203.0.112.0/23", Breadth::Strangers),
-            ("0.0.0.0/0", Breadth::Everybody),
-            ("128.0.0.0/1", Breadth::Everybody),
-            ("fc00::/7", Breadth::Own),
-            ("2001:db8::/48", Breadth::Own),
-            ("2001:db8::/32", Breadth::Strangers),
-            ("::/0", Breadth::Everybody),
-            ("::ffff:0:0/96", Breadth::Everybody),
-            ("::ffff:10.0.0.0/104", Breadth::Own),
-            ("2000::/3", Breadth::Everybody),
-            ("2000::/15", Breadth::Everybody),
-            ("2001::/16", Breadth::Strangers),
-            ("8.0.0.0/7", Breadth::Everybody),
-            ("8.0.0.0/8", Breadth::Strangers),
+            ("10.0.0.0/8", NetworkBreadth::Narrow),
+            ("10.0.0.0/7", NetworkBreadth::Global),
+            ("172.16.0.0/12", NetworkBreadth::Narrow),
+            ("172.16.0.0/11", NetworkBreadth::Wide),
+            ("203.0.113.7", NetworkBreadth::Narrow),
+            ("203.0.113.0/24", NetworkBreadth::Narrow),
+            ("203.0.112.0/23", NetworkBreadth::Wide),
+            ("0.0.0.0/0", NetworkBreadth::Global),
+            ("128.0.0.0/1", NetworkBreadth::Global),
+            ("fc00::/7", NetworkBreadth::Narrow),
+            ("2001:db8::/48", NetworkBreadth::Narrow),
+            ("2001:db8::/32", NetworkBreadth::Wide),
+            ("::/0", NetworkBreadth::Global),
+            ("::ffff:0:0/96", NetworkBreadth::Global),
+            ("::ffff:10.0.0.0/104", NetworkBreadth::Narrow),
+            ("2000::/3", NetworkBreadth::Global),
+            ("2000::/15", NetworkBreadth::Global),
+            ("2001::/16", NetworkBreadth::Wide),
+            ("8.0.0.0/7", NetworkBreadth::Global),
+            ("8.0.0.0/8", NetworkBreadth::Wide),
         ] {
             assert_eq!(of(text), Some(expected), "{text}");
         }

@@ -64,7 +64,7 @@ impl Default for Config {
                 remembered_idle: Span(remembered.idle),
                 remembered_absolute: Span(remembered.absolute),
                 copy_detection: true,
-                copy_detection_memory: Size(copy_detection::DEFAULT_MEMORY as u64),
+                copy_detection_memory: Size(copy_detection::DEFAULT_MEMORY_BYTES as u64),
             },
             revocation: Revocation { max_staleness: Span(Duration::from_secs(10)), when_stale: StaleChoice::Refuse },
             password: PasswordCost {

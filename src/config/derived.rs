@@ -1,7 +1,7 @@
 //! Values that are computed from a few settings, without parsing the whole configuration. So `sealjar doctor` can also
 //! use them if the configuration is invalid.
 
-use super::breadth::{self, Breadth};
+use super::breadth::{self, NetworkBreadth};
 use super::{Config, PasswordCost, Postgres, Tls};
 use crate::account::password::Cost;
 use crate::http::tls::{Files, Source};
@@ -11,7 +11,7 @@ use crate::web::origin::Origin;
 impl Config {
     /// Returns whether a proxy must terminate TLS (an origin is https, and Sealjar has no TLS), but no proxy is
     /// trusted. Then all clients behind the proxy have the proxy's address.
-    pub(crate) fn hides_clients(&self) -> bool {
+    pub(crate) fn lacks_trusted_proxy(&self) -> bool {
         let is_secure = |text: &String| Origin::parse(text).is_some_and(|origin| origin.is_secure());
         self.http.trusted_proxies.is_empty() && !self.tls.is_on() && self.http.public_origins.iter().any(is_secure)
     }
@@ -19,7 +19,7 @@ impl Config {
     /// Returns the entries of `http.trusted_proxies` that contain a large part of all addresses.
     pub(super) fn overly_broad_proxies(&self) -> Vec<String> {
         let networks = self.http.trusted_proxies.iter();
-        networks.filter(|text| breadth::of(text) == Some(Breadth::Everybody)).cloned().collect()
+        networks.filter(|text| breadth::of(text) == Some(NetworkBreadth::Global)).cloned().collect()
     }
 }
 

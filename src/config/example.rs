@@ -48,7 +48,7 @@ fn value(setting: &str) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::config::layers::Flag;
-    use crate::config::origins::Origins;
+    use crate::config::sources::ConfigSources;
 
     #[test]
     fn every_setting_has_a_valid_example() {
@@ -56,7 +56,7 @@ mod tests {
         let flag = |setting: &String| Flag { flag: "--set".into(), setting: setting.clone(), text: text(setting) };
         let flags: Vec<Flag> = settings.keys().map(flag).collect();
         assert!(flags.iter().all(|flag| !flag.text.is_empty() && !line(&flag.setting).is_empty()));
-        let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("each example is valid");
+        let (layers, config) = ConfigSources::new(None, Vec::new(), flags).read().expect("each example is valid");
         config.parse(&layers).expect("the examples can be combined");
         let lines: Vec<String> =
             settings.keys().filter(|name| name.starts_with("http.")).map(|name| line(name)).collect();

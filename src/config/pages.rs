@@ -36,11 +36,12 @@ impl Pages {
 mod tests {
     use super::*;
     use crate::config::layers::Flag;
-    use crate::config::origins::Origins;
+    use crate::config::sources::ConfigSources;
 
     fn parse(setting: &str, text: &str) -> Result<PageSettings, String> {
         let flag = Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() };
-        let (layers, config) = Origins::new(None, Vec::new(), vec![flag]).read().map_err(|error| error.to_string())?;
+        let (layers, config) =
+            ConfigSources::new(None, Vec::new(), vec![flag]).read().map_err(|error| error.to_string())?;
         config.parse(&layers).map(|settings| settings.pages).map_err(|error| error.to_string())
     }
 

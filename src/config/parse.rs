@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::{Config, Keys, PasswordCost, Revocation, Session, StaleChoice, Throttle};
 use crate::account::password::Cost;
 use crate::http::throttle::{Limits, Rate};
-use crate::revocation::retention::COMMITTED_WITHIN;
+use crate::revocation::retention::MAX_COMMIT_DURATION;
 use crate::revocation::{Freshness, WhenStale};
 use crate::session::Lifetimes;
 use crate::session::lifetime::{BadLifetime, Lifetime, MAX_LIFETIME};
@@ -72,7 +72,7 @@ impl Config {
             verify_authorities: http.verify_authorities.clone(),
             admin_authorities,
             trusted_proxies,
-            hides_clients: self.hides_clients(),
+            lacks_trusted_proxy: self.lacks_trusted_proxy(),
             overly_broad_proxies: self.overly_broad_proxies(),
             max_body_bytes: http.max_body_bytes,
             body_timeout: http.body_timeout.0,
@@ -146,7 +146,7 @@ impl Config {
             ("postgres.statement_timeout", self.postgres.statement_timeout),
             ("postgres.connect_timeout", self.postgres.connect_timeout),
         ] {
-            if span.0 >= COMMITTED_WITHIN {
+            if span.0 >= MAX_COMMIT_DURATION {
                 return Err(error_for(name, "it must be less than 5s, the time limit of a commit"));
             }
         }
@@ -205,7 +205,7 @@ impl Session {
 impl PasswordCost {
     fn parse(&self, error_for: ErrorFor<'_>) -> Result<Cost, ConfigError> {
         let cost = self.cost();
-        if cost.memory_kib < Cost::LEAST_MEMORY_KIB || !cost.is_bearable() {
+        if cost.memory_kib < Cost::MIN_MEMORY_KIB || !cost.is_within_limits() {
             let reason = "the memory must be from 7168 to 262144 KiB, passes at least 1, lanes from 1 to 16, and memory multiplied by passes at most 2097152";
             return Err(error_for("password.memory_kib", reason));
         }

@@ -12,7 +12,7 @@ use super::settings::Settings;
 
 /// Settings whose changes take effect without a restart. The other settings configure parts that are created once at
 /// the start. The lifetimes of sessions also need a restart: they must be recorded in the store before they take effect.
-pub(crate) const AT_ONCE: [&str; 17] = [
+pub(crate) const RELOADABLE_SETTINGS: [&str; 17] = [
     "http.admin_authorities",
     "http.body_timeout",
     "http.max_body_bytes",
@@ -32,7 +32,7 @@ pub(crate) const AT_ONCE: [&str; 17] = [
     "session.copy_detection_memory",
 ];
 /// Prefix of more settings whose changes take effect without a restart.
-pub(crate) const GROUP_AT_ONCE: &str = "throttle.";
+pub(crate) const RELOADABLE_GROUP: &str = "throttle.";
 
 /// The values of all settings by dotted name. Equal values have the same form: `30m` and `1800s` are equal.
 pub(crate) type Values = BTreeMap<String, Value>;
@@ -75,14 +75,14 @@ impl Config {
 
 /// Returns whether a change of this setting takes effect without a restart.
 fn takes_effect_immediately(setting: &str) -> bool {
-    setting.starts_with(GROUP_AT_ONCE) || AT_ONCE.contains(&setting)
+    setting.starts_with(RELOADABLE_GROUP) || RELOADABLE_SETTINGS.contains(&setting)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::layers::Flag;
-    use crate::config::origins::Origins;
+    use crate::config::sources::ConfigSources;
 
     fn read(settings: &[(&str, &str)]) -> (Layers, Config) {
         let flag = |(setting, text): &(&str, &str)| Flag {
@@ -90,14 +90,14 @@ mod tests {
             setting: (*setting).to_owned(),
             text: (*text).to_owned(),
         };
-        Origins::new(None, Vec::new(), settings.iter().map(flag).collect()).read().expect("well formed")
+        ConfigSources::new(None, Vec::new(), settings.iter().map(flag).collect()).read().expect("well formed")
     }
 
     #[test]
     fn every_listed_setting_exists() {
         let values = Config::default().values();
-        assert!(AT_ONCE.iter().all(|setting| values.contains_key(*setting)));
-        assert!(values.keys().any(|setting| setting.starts_with(GROUP_AT_ONCE)));
+        assert!(RELOADABLE_SETTINGS.iter().all(|setting| values.contains_key(*setting)));
+        assert!(values.keys().any(|setting| setting.starts_with(RELOADABLE_GROUP)));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) admin_authorities: AdminAuthorities,
     pub(crate) trusted_proxies: TrustedProxies,
     /// Whether a proxy must terminate TLS, but no proxy is trusted.
-    pub(super) hides_clients: bool,
+    pub(super) lacks_trusted_proxy: bool,
     /// Entries of `http.trusted_proxies` that contain a large part of all addresses.
     pub(super) overly_broad_proxies: Vec<String>,
     pub(crate) max_body_bytes: u32,
@@ -110,7 +110,7 @@ impl Settings {
                 "DEVELOPMENT MODE: cookies travel over plain HTTP (cookie.plain_http); never use this outside your own machine"
             );
         }
-        if self.hides_clients {
+        if self.lacks_trusted_proxy {
             tracing::warn!(
                 "no proxy is trusted (http.trusted_proxies), so all users behind a proxy count as one client: the failed logins of one can block the logins of all. Sessions are renewed late"
             );

@@ -31,7 +31,7 @@ impl Jar {
     async fn check(&self, request: &Request) -> Result<RequestState, Problem> {
         let Inner { shared, hosts, .. } = &*self.0;
         let headers = request.headers();
-        let served = hosts.of_request(request.uri(), headers)?;
+        let served = hosts.find_public(request.uri(), headers)?;
         csrf::check_for_app(request.method(), headers, &served.origin)?;
         let window = renewal_window(Some(request.method()));
         let end = |copied| self.0.end_copied(&copied);
@@ -50,7 +50,7 @@ impl Jar {
         // refused.
         if let Err(refusal) = &outcome
             && let Some(key_directory) = &shared.key_directory
-            && shared.sessions.lacked_key(cookie::fields(headers), *refusal)
+            && shared.sessions.may_have_lacked_key(cookie::fields(headers), *refusal)
         {
             key_directory.reread().await;
             outcome = verify();

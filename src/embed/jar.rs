@@ -22,7 +22,7 @@ use crate::id::{Sid, Site};
 use crate::session::claims::Methods;
 use crate::session::identity::is_subject;
 use crate::session::lifetime::RenewalWindow;
-use crate::session::{Identity, Presented, Refusal, SealedSession, Sessions};
+use crate::session::{Identity, PresentedSession, Refusal, SealedSession, Sessions};
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::changes::{self, Changes};
 use crate::web::cookie::{self, CookieChange, Cookies};
@@ -59,8 +59,8 @@ pub(super) struct Shared {
 
 impl Inner {
     /// Ends a session whose cookie was copied. The revocation list refuses it already. The entry is committed in the background.
-    pub(super) fn end_copied(&self, copied: &Presented) {
-        let Presented { sid, sub, .. } = copied;
+    pub(super) fn end_copied(&self, copied: &PresentedSession) {
+        let PresentedSession { sid, sub, .. } = copied;
         tracing::warn!(%sid, %sub, "ended a session whose cookie is used in two places");
         self.revocations.end_later(copied);
     }
@@ -255,7 +255,7 @@ impl Jar {
             let mut are_all_ended = true;
             if let Some(key_directory) = &shared.key_directory {
                 if jar.lacks_key(&headers) {
-                    changes::wait_for_anybody(key_directory.reread()).await;
+                    changes::untrusted_wait(key_directory.reread()).await;
                 }
                 are_all_ended = !jar.may_be_live_on_other_node(&headers);
             }
@@ -283,7 +283,7 @@ impl Jar {
 
     /// Returns the site of the host that the request names.
     fn site(&self, request: &Request) -> Result<Site, Problem> {
-        Ok(self.0.hosts.of_request(request.uri(), request.headers())?.site)
+        Ok(self.0.hosts.find_public(request.uri(), request.headers())?.site)
     }
 }
 

@@ -241,8 +241,8 @@ impl From<CrossSite> for Problem {
 impl From<BadAuthority> for Problem {
     fn from(bad: BadAuthority) -> Self {
         match bad {
-            BadAuthority::NotOne => Self::Authority,
-            BadAuthority::Foreign => Self::Misdirected,
+            BadAuthority::NotExactlyOne => Self::Authority,
+            BadAuthority::NotServed => Self::Misdirected,
         }
     }
 }

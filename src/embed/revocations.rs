@@ -15,12 +15,12 @@ use crate::clock::{CLOCK_SKEW, Now};
 #[cfg(feature = "store")]
 use crate::log_sampler::sampled;
 use crate::revocation::{Entry, RevocationList};
-use crate::session::Presented;
+use crate::session::PresentedSession;
 use crate::session::identity::is_subject;
 #[cfg(feature = "store")]
-use crate::store::{Revoke, Store};
+use crate::store::{Revocation, Store};
 #[cfg(feature = "store")]
-use crate::sync::committer::{Committer, Committing};
+use crate::sync::committer::{CommitTask, Committer};
 
 /// Maximum time to wait for the last logouts to be committed, and again for the database to close.
 #[cfg(feature = "store")]
@@ -38,7 +38,7 @@ pub(super) enum Revocations {
         store: Store,
         committer: Committer,
         /// Background task of the committer, or `None` after all logouts were committed and the store was closed.
-        committing: Mutex<Option<Committing>>,
+        committing: Mutex<Option<CommitTask>>,
     },
 }
 
@@ -66,7 +66,7 @@ impl Revocations {
     }
 
     /// Revokes these sessions, and waits until the store has committed it.
-    pub(super) async fn end(&self, presented: &[Presented]) -> Result<(), Problem> {
+    pub(super) async fn end(&self, presented: &[PresentedSession]) -> Result<(), Problem> {
         match self {
             Self::Memory { list, .. } => {
                 presented.iter().for_each(|session| list.add_durable(&entry(session)));
@@ -74,14 +74,14 @@ impl Revocations {
             }
             #[cfg(feature = "store")]
             Self::Store { committer, .. } => {
-                let revokes = presented.iter().map(Revoke::from).collect();
+                let revokes = presented.iter().map(Revocation::from).collect();
                 committer.revoke(revokes).await.map_err(|_| Problem::NotDurable)
             }
         }
     }
 
     /// Revokes a session that is refused already, without waiting for the store.
-    pub(super) fn end_later(&self, copied: &Presented) {
+    pub(super) fn end_later(&self, copied: &PresentedSession) {
         match self {
             Self::Memory { list, .. } => list.add_durable(&entry(copied)),
             #[cfg(feature = "store")]
@@ -112,7 +112,7 @@ impl Revocations {
                 // error, and so knows that the logout is not complete.
                 let at_least = store.generation().await.map_err(failed)?.saturating_add(1);
                 committer
-                    .revoke(vec![Revoke::SubjectSoFar { sub: sub.into(), at_least }])
+                    .revoke(vec![Revocation::SubjectSoFar { sub: sub.into(), at_least }])
                     .await
                     .map_err(|_| Problem::NotDurable)
             }
@@ -145,7 +145,7 @@ impl Revocations {
 }
 
 /// Returns the entry that revokes a session in memory. It is durable, because a restart ends all sessions anyway.
-fn entry(session: &Presented) -> Entry {
+fn entry(session: &PresentedSession) -> Entry {
     Entry::Session { sid: session.sid, expires_at: session.absolute_deadline.plus(2 * CLOCK_SKEW) }
 }
 

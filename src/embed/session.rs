@@ -142,7 +142,7 @@ impl RawSession {
             roles: identity.roles().map(str::to_owned).collect(),
             authenticated_at,
             deadlines,
-            remembered: flags.remembered(),
+            remembered: flags.is_remembered(),
             data,
         }
     }

@@ -15,7 +15,7 @@ use crate::clock::{Now, StepGuard};
 use crate::keyring::{Dates, Key, KeyRing, RingError};
 use crate::revocation::{Freshness, RevocationList, WhenStale};
 use crate::secret::Secret;
-use crate::session::copy_detection::DEFAULT_MEMORY;
+use crate::session::copy_detection::DEFAULT_MEMORY_BYTES;
 use crate::session::lifetime::Lifetime;
 use crate::session::{Lifetimes, Sessions};
 #[cfg(feature = "store")]
@@ -173,7 +173,7 @@ impl Settings {
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions =
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
-        sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY));
+        sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY_BYTES));
         let shared = Arc::new(Shared { sessions, key_directory: Some(KeyDirectory::new(Now::read())) });
         let mut tasks = JoinSet::new();
         // A revoked key needs no further action here: its entry in the list takes effect immediately.
@@ -220,7 +220,7 @@ impl Settings {
         list.mark_synced(now);
         let sessions = Sessions::new(ring, list.clone(), cookies.session().clone(), self.lifetimes)
             .with_max_candidates(MAX_CANDIDATES);
-        sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY));
+        sessions.detect_copies(self.detects_copies.then_some(DEFAULT_MEMORY_BYTES));
         let longest = self.lifetimes.longest();
         let revocations = Revocations::Memory { list: list.clone(), generation: AtomicU64::new(0), longest };
         let mut tasks = JoinSet::new();
@@ -273,7 +273,7 @@ impl Settings {
                 .ok_or_else(|| bad("the sign-in page must be a path such as /sign-in, without a query"))
         };
         let sign_in_page = self.sign_in_at.as_ref().map(parse_page).transpose()?;
-        Ok(ParsedSettings { hosts, cookies: sites.cookies_of_app(&name), sign_in_page })
+        Ok(ParsedSettings { hosts, cookies: sites.cookies_for_app(&name), sign_in_page })
     }
 }
 
@@ -291,7 +291,7 @@ async fn prune(list: Arc<RevocationList>, started: Now) {
     loop {
         tokio::time::sleep(PRUNE_INTERVAL).await;
         let now = Now::read();
-        if let Some(before) = steps.look(now) {
+        if let Some(before) = steps.observe(now) {
             tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
         }
         if steps.may_prune(now) {

@@ -17,7 +17,7 @@ use crate::http::body_waits::BodyWaits;
 use crate::http::connections::Connections;
 use crate::http::description::Description;
 use crate::http::forwarded::TrustedProxies;
-use crate::http::headers::Prepared;
+use crate::http::headers::PreparedHeaders;
 use crate::http::key_waits::KeyWaits;
 use crate::http::node_reports::NodeReports;
 use crate::http::pages::Pages;
@@ -53,7 +53,7 @@ pub(crate) struct App {
     /// Format of client addresses in the log.
     pub(crate) client_form: ClientForm,
     pub(crate) cookies: Cookies,
-    pub(crate) prepared: Prepared,
+    pub(crate) prepared: PreparedHeaders,
     pub(crate) description: Description,
     pub(crate) pages: Pages,
     pub(crate) max_body_bytes: u32,
@@ -64,9 +64,9 @@ pub(crate) struct App {
     /// Limits the HTTP/2 requests of trusted proxies that wait for their bodies.
     pub(crate) body_waits: Arc<BodyWaits>,
     /// Limits the requests that wait for the key ring to be read again.
-    pub(crate) ring_waits: Arc<KeyWaits>,
+    pub(crate) key_ring_waits: Arc<KeyWaits>,
     /// Limits the requests that wait for the reports of other nodes.
-    pub(crate) node_waits: Arc<KeyWaits>,
+    pub(crate) node_report_waits: Arc<KeyWaits>,
     /// Certificate of the public listener, or `None` if it does not use TLS.
     pub(crate) tls: Option<Arc<Tls>>,
     /// Calls that change something. They run to completion, even if their client disconnects.
@@ -74,7 +74,7 @@ pub(crate) struct App {
     /// Reads the reports of other nodes about their keys.
     pub(crate) node_reports: Arc<NodeReports>,
     /// Whether the process has received the signal to stop.
-    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) is_stopping: Arc<AtomicBool>,
     pub(crate) reloads: Arc<Reloads>,
     /// Protections of this process that the system has applied.
     pub(crate) hardening: Hardening,
@@ -96,7 +96,7 @@ impl AppHandle {
     }
 
     /// Returns the current app for code that may wait.
-    pub(crate) fn hold(&self) -> Arc<App> {
+    pub(crate) fn load_full(&self) -> Arc<App> {
         self.0.load_full()
     }
 

@@ -19,7 +19,7 @@ use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::proxy_hints;
 use crate::http::return_url::ReturnUrl;
-use crate::session::form::Bound;
+use crate::session::form::FormBinding;
 use crate::sync::key_directory::KeyDirectory;
 use crate::web::csrf::{self, Sender};
 
@@ -105,7 +105,11 @@ impl Submission {
 
     /// Refuses a form of a browser unless it has one of our form tokens, bound to something that `may_act` accepts (rule 3 of
     /// `csrf.rs`).
-    pub(crate) fn check_token(&self, context: &Context, may_act: impl FnOnce(Bound) -> bool) -> Result<(), Problem> {
+    pub(crate) fn check_token(
+        &self,
+        context: &Context,
+        may_act: impl FnOnce(FormBinding) -> bool,
+    ) -> Result<(), Problem> {
         if !self.needs_token() {
             return Ok(());
         }
@@ -121,9 +125,9 @@ impl Submission {
     /// other senders, the token must be bound to the cookie.
     pub(crate) fn check_sign_in_token(&self, context: &Context) -> Result<(), Problem> {
         self.check_token(context, |bound| match (bound, self.sender) {
-            (Bound::Session(_), _) => false,
-            (Bound::SignIn(_), Sender::SameOrigin) => true,
-            (Bound::SignIn(form), Sender::Browser | Sender::Program) => context.sign_in_form() == Some(form),
+            (FormBinding::Session(_), _) => false,
+            (FormBinding::SignIn(_), Sender::SameOrigin) => true,
+            (FormBinding::SignIn(form), Sender::Browser | Sender::Program) => context.sign_in_form() == Some(form),
         })
     }
 

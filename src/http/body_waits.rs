@@ -19,7 +19,7 @@ use std::task::Poll;
 use tokio::sync::oneshot;
 
 use crate::log_sampler::sampled;
-use crate::metrics::BODY_WAITS_DISPLACED;
+use crate::metrics::EVICTED_BODY_WAITS;
 use crate::network::{Client, Network};
 
 /// The set of requests that wait for their bodies.
@@ -69,7 +69,7 @@ impl BodyWaits {
             biased;
             body = body => Some(body),
             _ = &mut wait.evicted => {
-                BODY_WAITS_DISPLACED.add(0);
+                EVICTED_BODY_WAITS.add(0);
                 sampled!(WARN, %client, "refused a request of a trusted proxy with 408: too many requests wait for their bodies");
                 None
             }

@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Now, milliseconds};
 use crate::http::forwarded::TrustedProxies;
-use crate::metrics::GAVE_WAY;
+use crate::metrics::EVICTED_CONNECTIONS;
 use slot::Slot;
 pub(crate) use work::{PausedWork, WorkGuard};
 
@@ -109,9 +109,9 @@ impl Peer {
 
 /// Capacity of a listener for another connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Capacity {
     /// Another connection can be opened now.
-    Free,
+    Available,
     /// The limit is reached. This number of connections is being closed.
     Closing(usize),
     /// The limit is reached, and no connection may be closed.
@@ -149,7 +149,7 @@ impl Connections {
     }
 
     /// Replaces the trusted proxies. An open connection keeps the class that it had when it was opened.
-    pub(crate) fn trust(&self, proxies: TrustedProxies) {
+    pub(crate) fn set_trusted_proxies(&self, proxies: TrustedProxies) {
         self.proxies.store(Arc::new(proxies));
     }
 
@@ -165,23 +165,23 @@ impl Connections {
 
     /// Returns the capacity for another connection. At the limit, begins to close connections unless some are being closed
     /// already.
-    pub(crate) fn room(&self) -> Room {
+    pub(crate) fn ensure_capacity(&self) -> Capacity {
         let mut open = self.lock();
         if open.slots.len() < self.limit {
-            Room::Free
+            Capacity::Available
         } else if open.closing > 0 {
-            Room::Closing(open.closing)
+            Capacity::Closing(open.closing)
         } else {
             self.evict_longest_waiting(&mut open)
         }
     }
 
     /// Begins to close the few connections that have waited longest, also below the limit.
-    pub(crate) fn close_longest_waiting(&self) -> Room {
+    pub(crate) fn close_longest_waiting(&self) -> Capacity {
         self.evict_longest_waiting(&mut self.lock())
     }
 
-    fn evict_longest_waiting(&self, open: &mut Open) -> Room {
+    fn evict_longest_waiting(&self, open: &mut Open) -> Capacity {
         let now = milliseconds(Now::read().boot);
         let candidates = |is_proxy: bool| {
             let slots = open.slots.values().filter(|slot| slot.is_proxy == is_proxy && slot.may_be_closed(now));
@@ -194,13 +194,13 @@ impl Connections {
         }
         let count = Self::batch_size(open.slots.len()).min(waiting.len());
         if count == 0 {
-            return Room::None;
+            return Capacity::None;
         }
         // Move the `count` connections that have waited longest to the front, without sorting all.
         waiting.select_nth_unstable_by_key(count - 1, |(since, _)| *since);
         waiting[..count].iter().for_each(|(_, slot)| open.close(slot));
-        GAVE_WAY.add_many(0, count as u64);
-        Room::Closing(count)
+        EVICTED_CONNECTIONS.add_many(0, count as u64);
+        Capacity::Closing(count)
     }
 
     /// Returns the number of connections to close in one step if `open` connections are open.
@@ -233,7 +233,7 @@ impl Connections {
     }
 
     /// Starts a graceful shutdown of every connection: each one ends when it has no request in progress.
-    pub(crate) fn take_leave(&self) {
+    pub(crate) fn shutdown(&self) {
         self.shutdown.cancel();
     }
 
@@ -250,7 +250,7 @@ impl Connections {
     }
 
     /// Waits until [`Connections::room`] may have another result.
-    pub(crate) async fn change(&self) {
+    pub(crate) async fn wait_for_change(&self) {
         let _ = tokio::time::timeout(Self::RESPONSE_TIMEOUT, self.changed.notified()).await;
     }
 
@@ -302,12 +302,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Records that bytes were received.
-    pub(crate) fn has_read(&self) {
+    pub(crate) fn record_read(&self) {
         self.slot.record_read(|| self.connections.now_ms.load(Ordering::Relaxed));
     }
 
     /// Records that bytes were sent.
-    pub(crate) fn has_written(&self) {
+    pub(crate) fn record_write(&self) {
         let Connections { opened, now_ms, changed, .. } = &*self.connections;
         if self.slot.record_write(opened.load(Ordering::Relaxed), now_ms.load(Ordering::Relaxed)) {
             changed.notify_one();
@@ -315,7 +315,7 @@ impl Connection {
     }
 
     /// Records that the client accepts no more bytes for now.
-    pub(crate) fn stalls(&self) {
+    pub(crate) fn record_stall(&self) {
         self.slot.record_stall(self.connections.now_ms.load(Ordering::Relaxed));
     }
 }

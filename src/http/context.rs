@@ -118,7 +118,7 @@ impl Context {
     /// # Errors
     /// [`Problem::Authority`] and [`Problem::Misdirected`].
     pub(crate) fn served(&self) -> Result<&Served, Problem> {
-        Ok(self.app.hosts.of_request(self.uri(), self.headers())?)
+        Ok(self.app.hosts.find_public(self.uri(), self.headers())?)
     }
 
     /// Returns the host that the request names, to show it on a page. This server may not serve the host. The text is empty if
@@ -175,7 +175,7 @@ impl Context {
     /// [`Problem::KeyWaits`] without waiting, if too many requests wait already.
     pub(crate) async fn reread_keys(&self) -> Result<(), Problem> {
         if !self.has_reread_keys() {
-            self.app.ring_waits.run(self.client(), self.app.key_directory.reread()).await?;
+            self.app.key_ring_waits.run(self.client(), self.app.key_directory.reread()).await?;
             self.has_reread_keys.store(true, Ordering::Relaxed);
         }
         Ok(())

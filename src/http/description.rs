@@ -36,7 +36,7 @@ impl Description {
     }
 
     /// Returns status, header fields and body of the response: the description, or 304 if the client already has it.
-    pub(super) fn answer(&self, headers: &HeaderMap) -> (StatusCode, HeaderMap, Bytes) {
+    pub(super) fn response(&self, headers: &HeaderMap) -> (StatusCode, HeaderMap, Bytes) {
         // The description changes with the settings and the version, so caches must revalidate it.
         let fields = [(ETAG, self.etag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
         let mut fields = HeaderMap::from_iter(fields);
@@ -52,7 +52,7 @@ impl Description {
 #[handler]
 impl Description {
     async fn handle(&self, request: &mut Request, response: &mut Response) {
-        let (status, headers, body) = self.answer(request.headers());
+        let (status, headers, body) = self.response(request.headers());
         response.status_code(status);
         *response.headers_mut() = headers;
         if !body.is_empty() {

@@ -37,7 +37,7 @@ use tracing::Instrument;
 
 use crate::http::access::Access;
 use crate::http::body;
-use crate::http::connections::exchange::Tracker;
+use crate::http::connections::exchange::ConnectionTracker;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::proxy_hints;
@@ -51,13 +51,13 @@ use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS};
 pub(crate) struct Entrance<S> {
     routes: Arc<Routes>,
     peer: SocketAddr,
-    tracker: Arc<Tracker>,
+    tracker: Arc<ConnectionTracker>,
     /// Salvo's service, made from [`Routes::service`]. It calls the handlers that are not hot.
     salvo: S,
 }
 
 impl<S> Entrance<S> {
-    pub(crate) const fn new(routes: Arc<Routes>, peer: SocketAddr, tracker: Arc<Tracker>, salvo: S) -> Self {
+    pub(crate) const fn new(routes: Arc<Routes>, peer: SocketAddr, tracker: Arc<ConnectionTracker>, salvo: S) -> Self {
         Self { routes, peer, tracker, salvo }
     }
 }
@@ -121,7 +121,7 @@ impl<S> Entrance<S> {
             return match found {
                 Found::Hot(_) | Found::Handler(..) => Either::Right(self.salvo.call(request.map(Into::into))),
                 Found::OtherMethods(allow) => {
-                    ready_response(self.refuse_admin_request(request, Problem::OTHER_METHOD, Some(allow)))
+                    ready_response(self.refuse_admin_request(request, Problem::METHOD_NOT_ALLOWED, Some(allow)))
                 }
                 Found::Nothing => ready_response(self.refuse_admin_request(request, Problem::NOT_FOUND, None)),
             };
@@ -140,7 +140,7 @@ impl<S> Entrance<S> {
                 body::discard(context.version(), context.headers(), body);
                 return handle_hot(context, handler, access);
             }
-            Found::OtherMethods(allow) => Reply::from(Problem::OTHER_METHOD).allow(allow),
+            Found::OtherMethods(allow) => Reply::from(Problem::METHOD_NOT_ALLOWED).allow(allow),
             Found::Nothing => Problem::NOT_FOUND.into(),
         };
         body::discard(context.version(), context.headers(), body);
@@ -211,7 +211,7 @@ impl<S> Entrance<S> {
 
 /// Checks host, length and origin of a request, and logs what its sender should know.
 fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
-    proxy_hints::note_untrusted(context);
+    proxy_hints::log_untrusted_proxy(context);
     let admitted = match served_for {
         ServedFor::OwnHosts => context.admit().map(drop),
         ServedFor::AnyHost => context.admit_for_any_host(),
@@ -225,7 +225,7 @@ fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
 /// Handles a request to a hot route (step 3).
 fn handle_hot(context: Context, handler: SyncHandler, access: Access) -> ResponseFuture {
     let reply = call_caught(&context, handler);
-    if !reply.refusal().is_some_and(|refusal| context.lacked_session_key(refusal)) {
+    if !reply.refusal().is_some_and(|refusal| context.was_refused_for_unknown_key(refusal)) {
         return ready_response(finish_hot(&context, reply, access));
     }
     // This server may lack the key: wait for a new read of the key ring, and call the handler again.
@@ -258,7 +258,7 @@ fn finish_hot(context: &Context, reply: Reply, access: Access) -> HttpResponse {
 
 /// Waits until the key ring is read again, if the handler requires it and a cookie names a key that this server does not have.
 async fn reread_keys(context: &Context, reread: Reread) -> Result<(), Problem> {
-    if reread == Reread::Never || !context.lacks_key() {
+    if reread == Reread::Never || !context.has_unknown_key() {
         return Ok(());
     }
     match context.reread_keys().await {

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::metrics::{Counts, Histogram};
+use crate::metrics::{Counters, Histogram};
 
 /// A metric: its name without the prefix `sealjar_`, its type, its meaning in one line, and its labels.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ impl Text {
 
     /// Writes the samples of a set of counters, one for each value of the last label. `values` are the values of the other
     /// labels.
-    pub(super) fn counts<const N: usize>(&mut self, family: Family, values: &[&str], counts: &Counts<N>) {
+    pub(super) fn counts<const N: usize>(&mut self, family: Family, values: &[&str], counts: &Counters<N>) {
         let last = family.labels.last().expect("a family of several counters has a label");
         for (index, value) in last.values.iter().enumerate() {
             self.sample(family, &[values, &[*value]].concat(), float(counts.total(index)));
@@ -81,7 +81,7 @@ impl Text {
     /// Writes the samples of a histogram of seconds.
     pub(super) fn histogram<const N: usize>(&mut self, family: Family, values: &[&str], histogram: &Histogram<N>) {
         let mut count = 0;
-        for (bound, within) in histogram.within() {
+        for (bound, within) in histogram.cumulative_counts() {
             count = within;
             let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.as_secs_f64().to_string());
             self.line(family, "_bucket", values, Some(&bound), float(count));

@@ -9,7 +9,7 @@ use crate::http::problem::Problem;
 use crate::http::return_url::ReturnUrl;
 use crate::id::FormId;
 use crate::seal::SealedToken;
-use crate::session::form::Bound;
+use crate::session::form::FormBinding;
 
 /// Values that the fields of a form have when it is shown.
 #[derive(Debug, Default)]
@@ -45,14 +45,14 @@ impl FormValues {
 }
 
 /// Pair of tokens that binds a form to the browser before there is a session. Both contain the same random form id.
-pub(crate) struct SignInForm {
+pub(crate) struct LoginFormTokens {
     /// Value of the login form cookie.
     pub(crate) cookie: SealedToken,
     /// Value of the hidden field of the form.
     pub(crate) csrf_token: SealedToken,
 }
 
-impl SignInForm {
+impl LoginFormTokens {
     /// Returns new tokens. If the browser has a valid login form cookie, they keep its form id, so that forms in several tabs
     /// stay valid. Their lifetime starts again.
     pub(crate) fn of(context: &Context) -> Result<Self, Problem> {
@@ -60,7 +60,7 @@ impl SignInForm {
         let now = context.now();
         let form = context.sign_in_form().unwrap_or_else(FormId::random);
         let cookie = app.sessions.seal_sign_in_form(form, &app.cookies.form, now).map_err(Problem::Seal)?;
-        let csrf_token = app.sessions.form_token(Bound::SignIn(form), now).map_err(Problem::Seal)?;
+        let csrf_token = app.sessions.form_token(FormBinding::SignIn(form), now).map_err(Problem::Seal)?;
         Ok(Self { cookie, csrf_token })
     }
 }

@@ -34,7 +34,7 @@ const NO_STORE: [(HeaderName, HeaderValue); 2] =
 
 /// Prepared maps of header fields.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedHeaders {
     /// Fields of every response.
     common: HeaderMap,
     /// All fields of a JSON response on a host without TLS.
@@ -42,10 +42,10 @@ pub(crate) struct Prepared {
     /// All fields of a JSON response on a host with TLS.
     json_with_tls: HeaderMap,
     /// All fields of the response to a verify request that is allowed, with empty identity fields.
-    passed: HeaderMap,
+    verify_allowed: HeaderMap,
 }
 
-impl Prepared {
+impl PreparedHeaders {
     pub(crate) fn new(hosts: &Hosts) -> Self {
         let policy = (CONTENT_SECURITY_POLICY, pages::policy(hosts));
         let common: HeaderMap = COMMON.into_iter().chain([policy]).collect();
@@ -57,12 +57,15 @@ impl Prepared {
         json_with_tls.insert(STRICT_TRANSPORT_SECURITY, HSTS_VALUE);
         // A proxy shows this response to no browser, so it has only the necessary fields. Each field costs about 200
         // instructions.
-        let mut passed = identity::empty();
+        let mut passed = identity::empty_headers();
         passed.extend(media_type("text/plain"));
         passed.extend(COMMON.into_iter().filter(|(name, _)| IN_VERIFY_RESPONSES.contains(name)));
         passed.extend(NO_STORE);
-        assert!(identity::is_begun(&passed), "a map keeps the order in which its fields were inserted");
-        Self { common, json, json_with_tls, passed }
+        assert!(
+            identity::begins_with_identity_headers(&passed),
+            "a map keeps the order in which its fields were inserted"
+        );
+        Self { common, json, json_with_tls, verify_allowed: passed }
     }
 
     /// Adds the common fields that a response does not have yet. `is_secure` is true if browsers reach its host over TLS.
@@ -85,6 +88,6 @@ impl Prepared {
 
     /// Returns the fields of the response that lets a request pass a proxy, with empty identity fields.
     pub(super) fn passed(&self) -> HeaderMap {
-        self.passed.clone()
+        self.verify_allowed.clone()
     }
 }

@@ -72,8 +72,8 @@ impl Readiness {
     pub(super) fn of(app: &App, now: Now) -> Self {
         let list = app.sessions.revocations();
         let checks = [
-            (app.stopping.load(Ordering::Acquire), "stopping"),
-            (!list.may_be_trusted(now), "the revocation list is stale"),
+            (app.is_stopping.load(Ordering::Acquire), "stopping"),
+            (!list.may_accept_sessions(now), "the revocation list is stale"),
             (!opens_tokens(&app.sessions.ring(), list.time(now)), "no key opens tokens"),
         ];
         let reasons: Vec<_> = checks.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect();
@@ -162,7 +162,7 @@ impl Degradation {
             Self::DatabaseReplaced => app.store.is_replaced().then(|| {
                 "the database file was replaced or removed, so nothing is stored: put the original file back; restart the server only if the present file is the intended one, because everything that was not stored is then lost".to_owned()
             }),
-            Self::StoreRolledBack => list.rollback().is_found().then(|| {
+            Self::StoreRolledBack => list.rollback().is_rolled_back().then(|| {
                 "the store was rolled back, so ended sessions may be valid again: run: sealjar store restored".to_owned()
             }),
             Self::NoActiveKey => {
@@ -178,7 +178,7 @@ impl Degradation {
                 ))
             }
             // If stale sessions are refused (`revocation.when_stale`), the server is not ready instead.
-            Self::ListStale => (!list.is_current(now) && list.may_be_trusted(now))
+            Self::ListStale => (!list.is_current(now) && list.may_accept_sessions(now))
                 .then(|| "the revocation list is stale: this server does not receive sign-outs of other nodes".to_owned()),
         }
     }

@@ -31,12 +31,12 @@ const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
 const INVISIBLE_AND_PERCENT: &AsciiSet = &INVISIBLE.add(b'%');
 
 /// Returns all identity headers with empty values, in the order that [`write()`] needs.
-pub(super) fn empty() -> HeaderMap {
+pub(super) fn empty_headers() -> HeaderMap {
     NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))).collect()
 }
 
 /// Returns whether a map begins with the names of the identity headers, in the order of [`empty`].
-pub(super) fn is_begun(headers: &HeaderMap) -> bool {
+pub(super) fn begins_with_identity_headers(headers: &HeaderMap) -> bool {
     NAMES.iter().zip(headers.keys()).all(|(own, name)| own == name) && headers.len() >= NAMES.len()
 }
 
@@ -109,7 +109,7 @@ mod tests {
         let every_byte: String = (0..=0x7f).map(char::from).collect();
         let long = "\u{1f36f}".repeat(64);
         let texts = ["", "a", "a,b", "100% \"b\"\r\nx: y", "B\u{f6}b", &every_byte, &long];
-        let mut prepared = empty();
+        let mut prepared = empty_headers();
         prepared.insert("vary", HeaderValue::from_static("Cookie"));
         for number in 0..texts.len().pow(4) {
             let [login_name, display_name, roles, email] =

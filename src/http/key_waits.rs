@@ -53,7 +53,7 @@ impl KeyWaits {
             sampled!(WARN, %client, "a request did not wait for its key: too many requests are waiting already");
             return Err(Problem::KeyWaits);
         };
-        Ok(changes::wait_for_anybody(wait).await)
+        Ok(changes::untrusted_wait(wait).await)
     }
 
     /// Returns a slot, or `None` if a limit is reached.

@@ -21,9 +21,9 @@ use crate::http::return_url::ReturnUrl;
 use crate::id::Kid;
 use crate::keyring::NoKey;
 use crate::metrics::{SIGN_OUTS, SignOut};
-use crate::session::form::Bound;
-use crate::session::{Presented, Refusal};
-use crate::store::{Node, Revoke};
+use crate::session::form::FormBinding;
+use crate::session::{PresentedSession, Refusal};
+use crate::store::{Node, Revocation};
 use crate::web::cookie::CookieChange;
 
 /// Page after the logout of a form without a return URL.
@@ -44,14 +44,14 @@ pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Resu
 }
 
 /// Returns the entries that revoke all sessions of the account.
-fn all_sessions(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke>, Problem> {
-    let all = |sub: &str, generation: u64| Revoke::Subject { sub: sub.into(), below: generation + 1 };
+fn all_sessions(context: &Context, presented: &[PresentedSession]) -> Result<Vec<Revocation>, Problem> {
+    let all = |sub: &str, generation: u64| Revocation::Subject { sub: sub.into(), below: generation + 1 };
     let live = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
         let identity = &session.claims().identity;
         all(identity.sub, identity.account_generation)
     });
     live.map(|all| vec![all]).or_else(|refusal| {
-        let may_end_all = |token: &&Presented| match refusal {
+        let may_end_all = |token: &&PresentedSession| match refusal {
             // An earlier request has revoked all sessions of the account, perhaps without a commit. The committer waits for the
             // commit.
             Refusal::Revoked => token.generation_ended,
@@ -67,11 +67,11 @@ fn all_sessions(context: &Context, presented: &[Presented]) -> Result<Vec<Revoke
 
 /// Reads the body, and returns it with the tokens that came with the request. A form must be bound to one of them. If there are
 /// no tokens, every form passes: the session of its page was logged out elsewhere, and there is nothing to end.
-async fn read(context: &Context, request: &mut Request) -> Result<(Submission, Vec<Presented>), Problem> {
+async fn read(context: &Context, request: &mut Request) -> Result<(Submission, Vec<PresentedSession>), Problem> {
     let submission = Submission::read(context, request).await?;
     let presented = context.app.sessions.presented(context.cookies(), context.now());
     submission.check_token(context, |bound| {
-        presented.is_empty() || presented.iter().any(|token| bound == Bound::Session(token.sid))
+        presented.is_empty() || presented.iter().any(|token| bound == FormBinding::Session(token.sid))
     })?;
     if may_be_live_on_other_node(context, &submission).await? {
         SIGN_OUTS.add(SignOut::KeyElsewhere as usize);
@@ -95,7 +95,8 @@ async fn may_be_live_on_other_node(context: &Context, submission: &Submission) -
     }
     // Any client can send an invented key id. So the connection may be evicted during this wait.
     let _paused = submission.pause_work(NodeReports::TIMEOUT);
-    let nodes = app.node_waits.run(context.client(), app.node_reports.next()).await?.ok_or(Problem::Store)?;
+    let nodes =
+        app.node_report_waits.run(context.client(), app.node_reports.read_next()).await?.ok_or(Problem::Store)?;
     let can_open = |node: &Node, kid: Kid, reason: NoKey| {
         node.report.opens_with(kid) && (reason == NoKey::Unknown || node.may_serve())
     };
@@ -106,22 +107,24 @@ async fn may_be_live_on_other_node(context: &Context, submission: &Submission) -
 async fn end(
     context: &Context,
     submission: &Submission,
-    presented: &[Presented],
-    all: Vec<Revoke>,
+    presented: &[PresentedSession],
+    all: Vec<Revocation>,
 ) -> Result<Reply, Problem> {
     let app = &context.app;
     let client = context.client();
-    let write_audit_event = |new: &Revoke| match new {
-        Revoke::Session { sid, .. } => {
+    let write_audit_event = |new: &Revocation| match new {
+        Revocation::Session { sid, .. } => {
             // A session that ended with the generation of its account already has an audit event.
             if let Some(token) = presented.iter().find(|token| token.sid == *sid && !token.generation_ended) {
                 audit::signing_out(*sid, &token.sub, client);
             }
         }
-        Revoke::Subject { sub, .. } | Revoke::SubjectSoFar { sub, .. } => audit::signing_out_everywhere(sub, client),
+        Revocation::Subject { sub, .. } | Revocation::SubjectSoFar { sub, .. } => {
+            audit::signing_out_everywhere(sub, client)
+        }
     };
-    let revokes = presented.iter().map(Revoke::from).chain(all).collect();
-    let outcome = app.committer.revoke_telling(revokes, write_audit_event).await;
+    let revokes = presented.iter().map(Revocation::from).chain(all).collect();
+    let outcome = app.committer.revoke_with(revokes, write_audit_event).await;
     SIGN_OUTS.add(if outcome.is_ok() { SignOut::Durable } else { SignOut::NotDurable } as usize);
     outcome.map_err(|_| Problem::NotDurable)?;
     let reply = if submission.is_form() {

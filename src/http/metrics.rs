@@ -17,11 +17,11 @@ use crate::http::exposition::{Text, float};
 use crate::http::health::{self, Degradation, Readiness};
 use crate::keyring::KeyState;
 use crate::metrics::{
-    BODY_WAITS_DISPLACED, COPIED_SESSIONS, GAVE_WAY, HASHING, HASHING_NOW, HTTP2_REFUSED, KEY_WAITS_REFUSED,
-    LOG_LINES_DROPPED, MISSPELT_RULES, PASSWORDS, RENEWALS, SIGN_OUTS, STORE, StoreCall, UNREADABLE_RULES,
-    VERIFICATIONS,
+    COPIED_SESSIONS, EVICTED_BODY_WAITS, EVICTED_CONNECTIONS, HASHING, HASHING_THREADS, HTTP2_REFUSED,
+    KEY_WAITS_REFUSED, LOG_LINES_DROPPED, MISSPELT_RULES, PASSWORDS, RENEWALS, SIGN_OUTS, STORE, StoreCall,
+    UNREADABLE_RULES, VERIFICATIONS,
 };
-use crate::session::copy_detection::Memory;
+use crate::session::copy_detection::MemoryUsage;
 
 /// Responds to `GET /metrics`.
 pub(crate) struct Metrics(pub(crate) AppHandle);
@@ -62,10 +62,10 @@ fn process(app: &App, now: Now, out: &mut Text) {
     }
     out.single(families::CONNECTIONS, app.connections.count() as f64);
     out.single(families::CONNECTIONS_LIMIT, app.connections.limit() as f64);
-    out.single(families::CONNECTIONS_DISPLACED, float(GAVE_WAY.total(0)));
+    out.single(families::CONNECTIONS_DISPLACED, float(EVICTED_CONNECTIONS.total(0)));
     out.single(families::HTTP2_REFUSED, float(HTTP2_REFUSED.total(0)));
     out.single(families::KEY_WAITS_REFUSED, float(KEY_WAITS_REFUSED.total(0)));
-    out.single(families::BODY_WAITS_DISPLACED, float(BODY_WAITS_DISPLACED.total(0)));
+    out.single(families::BODY_WAITS_DISPLACED, float(EVICTED_BODY_WAITS.total(0)));
     out.family(families::LOG_LINES_DROPPED);
     out.counts(families::LOG_LINES_DROPPED, &[], &LOG_LINES_DROPPED);
 }
@@ -78,7 +78,7 @@ fn sessions(app: &App, out: &mut Text) {
     out.single(families::UNREADABLE_RULES, float(UNREADABLE_RULES.total(0)));
     out.single(families::RENEWALS, float(RENEWALS.total(0)));
     out.single(families::COPIED_SESSIONS, float(COPIED_SESSIONS.total(0)));
-    if let Some(Memory { chains, capacity, dropped }) = app.sessions.copy_detection() {
+    if let Some(MemoryUsage { chains, capacity, dropped }) = app.sessions.copy_detection() {
         out.single(families::COPY_DETECTION_CHAINS, chains as f64);
         out.single(families::COPY_DETECTION_CHAINS_LIMIT, capacity as f64);
         out.single(families::COPY_DETECTION_DROPPED, float(dropped));
@@ -93,7 +93,7 @@ fn passwords(app: &App, out: &mut Text) {
         out.counts(families::PASSWORDS, &[purpose.name()], &PASSWORDS[purpose as usize]);
     }
     out.single(families::PASSWORD_THREADS, f64::from(app.passwords.threads()));
-    out.single(families::PASSWORD_THREADS_BUSY, float(HASHING_NOW.load(Ordering::Relaxed)));
+    out.single(families::PASSWORD_THREADS_BUSY, float(HASHING_THREADS.load(Ordering::Relaxed)));
     out.family(families::PASSWORD_QUEUE);
     let ([known, unknown], limit) = app.passwords.waiting();
     out.sample(families::PASSWORD_QUEUE, &["known"], known as f64);
@@ -133,7 +133,7 @@ fn list(app: &App, now: Now, out: &mut Text) {
     out.histogram(families::LAG, &[], app.lag.histogram());
     out.family(families::STORE);
     for (call, times) in StoreCall::VARIANTS.iter().zip(&STORE) {
-        out.histogram(families::STORE, &[call], &times.took);
+        out.histogram(families::STORE, &[call], &times.duration);
     }
     out.family(families::STORE_FAILURES);
     for (call, times) in StoreCall::VARIANTS.iter().zip(&STORE) {

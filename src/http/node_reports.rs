@@ -24,17 +24,17 @@ impl NodeReports {
 
     /// Returns the reports of the nodes, from a query that begins after this call. Returns `None` if the store does not respond
     /// in time or the query fails.
-    pub(crate) async fn next(&self) -> Option<Arc<[Node]>> {
+    pub(crate) async fn read_next(&self) -> Option<Arc<[Node]>> {
         self.0.next(Self::TIMEOUT).await.flatten()
     }
 }
 
 /// Sends a query to the store whenever a request waits for one. Never returns.
-pub(crate) async fn follow(reports: Arc<NodeReports>, store: Store) {
+pub(crate) async fn read_on_request(reports: Arc<NodeReports>, store: Store) {
     let mut ticks = tokio::time::interval(NodeReports::INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        reports.0.asked().await;
+        reports.0.requested().await;
         ticks.tick().await;
         reports.0.begin();
         let log_failure = |error: &_| sampled!(ERROR, %error, "cannot read from the store which keys other nodes have");

@@ -13,7 +13,7 @@ use crate::account::{LoginName, Password};
 use crate::audit::{self, Purpose};
 use crate::http::body::Submission;
 use crate::http::context::Context;
-use crate::http::forms::{FormValues, SignInForm};
+use crate::http::forms::{FormValues, LoginFormTokens};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::{ForcedChange, PasswordPage};
 use crate::http::problem::Problem;
@@ -22,8 +22,8 @@ use crate::http::return_url::ReturnUrl;
 use crate::http::sign_in::{
     AuthenticatedAccount, CurrentSession, SessionOptions, authenticate, authenticate_again, start_session, store_failed,
 };
-use crate::session::form::Bound;
-use crate::store::{Revoke, StoreError};
+use crate::session::form::FormBinding;
+use crate::store::{Revocation, StoreError};
 use crate::web::cookie::CookieChange;
 
 /// Page after a form has changed the password of a session.
@@ -31,7 +31,7 @@ const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
 /// Handles `GET /auth/password`: the form.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
-    context.or_sign_in(&ReturnUrl::own("/auth/password"), form(context, None))
+    context.redirect_to_login(&ReturnUrl::own("/auth/password"), form(context, None))
 }
 
 /// Handles `POST /auth/password`: JSON or a form with `old_password` and `new_password`. Without a session, also `login`.
@@ -56,7 +56,7 @@ async fn change(context: &Context, request: &mut Request, values: &mut FormValue
     *values = FormValues::of_submission(&submission, context);
     check_form(context, &submission)?;
     let body = PasswordChange::parse(submission.required_type()?, &submission.body)?;
-    let PasswordChange { login_name, remember, old_password, new_password, is_repeated } = body;
+    let PasswordChange { login_name, remember, old_password, new_password, is_confirmed: is_repeated } = body;
     check_new(&old_password, &new_password, is_repeated)?;
     let purpose = Purpose::PasswordChange;
     let user = match login_name {
@@ -73,7 +73,7 @@ async fn change(context: &Context, request: &mut Request, values: &mut FormValue
         User::Named(_) => SessionOptions { purpose, remember, app_data: &[] },
     };
     let (session, view) = start_session(context, &authenticated, options).await.inspect_err(|_| {
-        audit::password_changed_only(&authenticated.account.sub, context.client());
+        audit::password_changed_without_session(&authenticated.account.sub, context.client());
     })?;
     let reply = match (submission.is_form(), &user) {
         (false, _) => view,
@@ -100,7 +100,7 @@ fn check_form(context: &Context, submission: &Submission) -> Result<(), Problem>
         return Ok(());
     }
     let current = CurrentSession::of(context)?;
-    submission.check_token(context, |bound| bound == Bound::Session(current.sid))
+    submission.check_token(context, |bound| bound == FormBinding::Session(current.sid))
 }
 
 /// Checks the new password as far as possible before the old one is checked.
@@ -126,11 +126,11 @@ async fn replace_password(
     let changed = match app.store.change_own_password(&authenticated.account, &hash).await {
         Err(StoreError::NoSuchAccount(_)) => return Err(Problem::AccountChanged),
         Err(error) => {
-            if matches!(error, StoreError::TooLate) {
+            if matches!(error, StoreError::CommitTooLate) {
                 // The transaction took too long, and may still be committed. Then its revocation entry could expire before the
                 // last token that it must refuse. So the committer adds another entry.
                 let below = authenticated.account.generation + 1;
-                let entry = Revoke::Subject { sub: authenticated.account.sub.as_str().into(), below };
+                let entry = Revocation::Subject { sub: authenticated.account.sub.as_str().into(), below };
                 let _ = app.committer.revoke(vec![entry]).await;
             }
             return Err(store_failed(error));
@@ -148,7 +148,8 @@ async fn replace_password(
 fn form(context: &Context, problem: Option<Problem>) -> Result<Reply, Problem> {
     let now = context.now();
     context.with_session(context.site()?, now, |claims, _| {
-        let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+        let csrf_token =
+            context.app.sessions.form_token(FormBinding::Session(claims.sid), now).map_err(Problem::Seal)?;
         let errors = Errors::of(problem, context.texts());
         Ok(Reply::page(&errors.page(context, csrf_token.expose(), claims.identity.login_name, None)))
     })
@@ -160,7 +161,7 @@ pub(super) fn forced_change_page(
     values: &FormValues,
     problem: Option<Problem>,
 ) -> Result<Reply, Problem> {
-    let SignInForm { cookie, csrf_token } = SignInForm::of(context)?;
+    let LoginFormTokens { cookie, csrf_token } = LoginFormTokens::of(context)?;
     let rd = values.rd(&context.app.pages.home);
     let forced = ForcedChange { rd: rd.as_str(), remember: values.remember };
     let errors = Errors::of(problem, context.texts());

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use crate::account::BadPassword;
 use crate::account::credentials::BadBody;
-use crate::account::password::checker::NotDone;
+use crate::account::password::checker::CheckerError;
 use crate::http::pages::{self, ErrorPage, Pages};
 use crate::metrics::Verification;
 use crate::seal::CookieName;
@@ -155,7 +155,7 @@ pub(crate) enum Problem {
 
 impl Problem {
     pub(crate) const NOT_FOUND: Self = Self::Status(StatusCode::NOT_FOUND);
-    pub(crate) const OTHER_METHOD: Self = Self::Status(StatusCode::METHOD_NOT_ALLOWED);
+    pub(crate) const METHOD_NOT_ALLOWED: Self = Self::Status(StatusCode::METHOD_NOT_ALLOWED);
 
     pub(crate) fn status(self) -> StatusCode {
         self.parts().0
@@ -281,17 +281,17 @@ impl From<CrossSite> for Problem {
 impl From<BadAuthority> for Problem {
     fn from(bad: BadAuthority) -> Self {
         match bad {
-            BadAuthority::NotOne => Self::Authority,
-            BadAuthority::Foreign => Self::Misdirected,
+            BadAuthority::NotExactlyOne => Self::Authority,
+            BadAuthority::NotServed => Self::Misdirected,
         }
     }
 }
 
-impl From<NotDone> for Problem {
-    fn from(not_done: NotDone) -> Self {
+impl From<CheckerError> for Problem {
+    fn from(not_done: CheckerError) -> Self {
         match not_done {
-            NotDone::Overloaded => Self::Busy,
-            NotDone::Failed => Self::Status(StatusCode::INTERNAL_SERVER_ERROR),
+            CheckerError::Overloaded => Self::Busy,
+            CheckerError::Failed => Self::Status(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 }

@@ -20,7 +20,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The client's request that a verify request is about. Unknown facts are `None`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Visit<'v> {
+pub(super) struct ForwardedRequest<'v> {
     pub(super) host: &'v Origin,
     pub(super) method: Option<&'v Method>,
     /// Path and query.
@@ -29,9 +29,9 @@ pub(super) struct Visit<'v> {
 
 /// Logs that forwarded fields are ignored because their sender is not in `http.trusted_proxies`. A sender in a private network is
 /// probably the operator's proxy. A sender on the Internet may be any client.
-pub(super) fn note_untrusted(context: &Context) {
-    static PRIVATE: LogSampler = LogSampler::a_minute();
-    static PUBLIC: LogSampler = LogSampler::a_minute();
+pub(super) fn log_untrusted_proxy(context: &Context) {
+    static PRIVATE: LogSampler = LogSampler::one_per_minute();
+    static PUBLIC: LogSampler = LogSampler::one_per_minute();
     if context.is_from_proxy() || !forwarded::has_forwarded_fields(context.headers()) {
         return;
     }
@@ -54,8 +54,8 @@ pub(super) fn note_untrusted(context: &Context) {
 }
 
 /// Logs that a trusted proxy did not send the method of the client's request.
-pub(super) fn note_unknown_method(context: &Context) {
-    static SAMPLER: LogSampler = LogSampler::a_minute();
+pub(super) fn log_unknown_method(context: &Context) {
+    static SAMPLER: LogSampler = LogSampler::one_per_minute();
     if let Some(left_out) = SAMPLER.take(Now::read().boot) {
         tracing::warn!(
             peer = peer_name(context),
@@ -66,7 +66,7 @@ pub(super) fn note_unknown_method(context: &Context) {
 }
 
 /// Logs that an account does not have the role that a route requires. The path of the verify request contains the required role.
-pub(super) fn note_missing_role(context: &Context, visit: Visit<'_>, sub: &str) {
+pub(super) fn log_missing_role(context: &Context, visit: ForwardedRequest<'_>, sub: &str) {
     sampled!(
         INFO,
         sub,
@@ -79,7 +79,7 @@ pub(super) fn note_missing_role(context: &Context, visit: Visit<'_>, sub: &str) 
 }
 
 /// Logs that another site may have sent a client's request to an application.
-pub(super) fn note_cross_site(context: &Context, visit: Visit<'_>) {
+pub(super) fn log_cross_site(context: &Context, visit: ForwardedRequest<'_>) {
     let headers = context.headers();
     sampled!(
         INFO,

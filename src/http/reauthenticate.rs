@@ -12,14 +12,14 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::return_url::ReturnUrl;
 use crate::http::sign_in::{CurrentSession, SessionOptions, authenticate_again, start_session};
-use crate::session::form::Bound;
+use crate::session::form::FormBinding;
 use crate::web::cookie::CookieChange;
 
 /// Handles `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
     let rd = context.return_url().unwrap_or_else(|| context.app.pages.home.clone());
     // A user without a session logs in and so gives the password. A step-up is not needed after that, so the login leads to `rd`.
-    context.or_sign_in(&rd, form(context, &rd, None))
+    context.redirect_to_login(&rd, form(context, &rd, None))
 }
 
 /// Handles `POST /auth/reauthenticate`: JSON or a form with `password`.
@@ -40,7 +40,7 @@ async fn step_up(context: &Context, request: &mut Request, rd: &mut ReturnUrl) -
         *rd = url;
     }
     let current = CurrentSession::of(context)?;
-    submission.check_token(context, |bound| bound == Bound::Session(current.sid))?;
+    submission.check_token(context, |bound| bound == FormBinding::Session(current.sid))?;
     let body = Reauthentication::parse(submission.required_type()?, &submission.body)?;
     let authenticated = authenticate_again(context, Purpose::StepUp, &current, body.password).await?;
     let options =
@@ -53,7 +53,8 @@ async fn step_up(context: &Context, request: &mut Request, rd: &mut ReturnUrl) -
 fn form(context: &Context, rd: &ReturnUrl, problem: Option<Problem>) -> Result<Reply, Problem> {
     let now = context.now();
     context.with_session(context.site()?, now, |claims, _| {
-        let csrf_token = context.app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+        let csrf_token =
+            context.app.sessions.form_token(FormBinding::Session(claims.sid), now).map_err(Problem::Seal)?;
         let text = problem.map(|problem| problem.page_text(context.texts()));
         let is_wrong_password = problem.is_some_and(Problem::is_wrong_password);
         let (password_error, form_error) = if is_wrong_password { (text, None) } else { (None, text) };

@@ -22,13 +22,13 @@ impl Reloads {
     }
 
     /// Records a read that resulted in a usable configuration.
-    pub(crate) fn succeeded(&self, now: UnixTime) {
+    pub(crate) fn record_success(&self, now: UnixTime) {
         self.last_success_at.store(now.0, Ordering::Relaxed);
         self.last_succeeded.store(true, Ordering::Relaxed);
     }
 
     /// Records a read that failed. The older configuration stays in use.
-    pub(crate) fn failed(&self) {
+    pub(crate) fn record_failure(&self) {
         self.last_succeeded.store(false, Ordering::Relaxed);
     }
 

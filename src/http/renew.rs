@@ -25,7 +25,7 @@ pub(crate) fn renew(context: &Context) -> Result<Reply, Problem> {
             Ok(Reply::json(times))
         }
     });
-    context.or_sign_in(rd.as_ref().unwrap_or(&context.app.pages.home), outcome)
+    context.redirect_to_login(rd.as_ref().unwrap_or(&context.app.pages.home), outcome)
 }
 
 /// Returns the URL with the marker at the end of its query.

@@ -66,7 +66,7 @@ impl Reply {
 
     /// Creates the response 200 that lets a request pass a proxy, with exactly these fields. It has a body, because some proxies
     /// require one.
-    pub(crate) fn passed(headers: HeaderMap) -> Self {
+    pub(crate) fn verify_allowed(headers: HeaderMap) -> Self {
         let body = Bytes::from_static(b"ok\n");
         Self { is_complete: true, ..Self::new(StatusCode::OK, headers, Content::Written(body)) }
     }
@@ -134,12 +134,12 @@ impl Reply {
     }
 
     /// Sets the problem that is the reason for this response.
-    pub(crate) fn because(self, problem: Problem) -> Self {
+    pub(crate) fn with_problem(self, problem: Problem) -> Self {
         Self { problem: Some(problem), ..self }
     }
 
     /// Marks the response as one that lets a CORS preflight pass without a session.
-    pub(crate) fn of_preflight(self) -> Self {
+    pub(crate) fn for_preflight(self) -> Self {
         Self { is_preflight: true, ..self }
     }
 

@@ -109,7 +109,7 @@ fn path_below_the_domain<'t>(text: &'t str, hosts: &Hosts) -> Option<&'t str> {
     hosts.domain()?;
     let (scheme, rest) = text.split_once("://")?;
     let (authority, path) = rest.split_at(rest.find('/')?);
-    let origin = &hosts.protected(authority.as_bytes())?.origin;
+    let origin = &hosts.find_protected(authority.as_bytes())?.origin;
     origin.to_string().starts_with(&format!("{scheme}://")).then_some(path)
 }
 

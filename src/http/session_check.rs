@@ -13,7 +13,7 @@ use crate::log_sampler::sampled;
 use crate::metrics::{COPIED_SESSIONS, RENEWALS};
 use crate::session::claims::Claims;
 use crate::session::lifetime::{Deadlines, RenewalWindow};
-use crate::session::{Presented, Refusal, SealedSession, Verified};
+use crate::session::{PresentedSession, Refusal, SealedSession, Verified};
 use crate::web::cookie::{CookieChange, renewal_window};
 
 impl Context {
@@ -35,7 +35,7 @@ impl Context {
 
     /// Ends a session whose cookie was copied. The revocation list refuses it already. The entry is committed in the background.
     #[cold]
-    fn end_copied(&self, copied: &Presented) {
+    fn end_copied(&self, copied: &PresentedSession) {
         COPIED_SESSIONS.add(0);
         self.in_span(|| audit::session_copied(copied.sid, &copied.sub, self.client()));
         self.app.committer.revoke_later(copied.into());
@@ -43,12 +43,12 @@ impl Context {
 
     /// Returns whether the session may have been refused because its key was not in the key ring. The key may be in the key
     /// directory by now.
-    pub(super) fn lacked_session_key(&self, refusal: Refusal) -> bool {
-        self.app.sessions.lacked_key(self.cookies(), refusal)
+    pub(super) fn was_refused_for_unknown_key(&self, refusal: Refusal) -> bool {
+        self.app.sessions.may_have_lacked_key(self.cookies(), refusal)
     }
 
     /// Returns whether a session cookie or a login form cookie names a key that is not in the key ring.
-    pub(super) fn lacks_key(&self) -> bool {
+    pub(super) fn has_unknown_key(&self) -> bool {
         let lacks = |cookie| self.app.sessions.lacks_key_of_cookies(self.cookies(), cookie);
         lacks(self.app.cookies.session()) || lacks(&self.app.cookies.form)
     }
@@ -95,12 +95,16 @@ impl Context {
 
     /// Redirects a navigation without a live session to the login page, which returns to `return_url`. Other outcomes stay
     /// unchanged.
-    pub(super) fn or_sign_in(&self, return_url: &ReturnUrl, outcome: Result<Reply, Problem>) -> Result<Reply, Problem> {
+    pub(super) fn redirect_to_login(
+        &self,
+        return_url: &ReturnUrl,
+        outcome: Result<Reply, Problem>,
+    ) -> Result<Reply, Problem> {
         match outcome {
             Err(problem) if problem.needs_login() && self.is_navigation() => {
                 // Without `rd`, a login leads to `pages.home`, which may be a URL that is not valid in `rd`.
                 let rd = (*return_url != self.app.pages.home).then_some(return_url.as_str());
-                Ok(Reply::found(&ReturnUrl::at_page("/auth/login", rd)).because(problem))
+                Ok(Reply::found(&ReturnUrl::at_page("/auth/login", rd)).with_problem(problem))
             }
             outcome => outcome,
         }

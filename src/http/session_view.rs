@@ -63,7 +63,7 @@ impl<'a> SessionView<'a> {
             authenticated_at,
             idle_deadline: deadlines.idle,
             absolute_deadline: deadlines.absolute,
-            remembered: flags.remembered(),
+            remembered: flags.is_remembered(),
             csrf_token,
         }
     }

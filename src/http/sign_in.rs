@@ -12,7 +12,7 @@
 //! Called by `login.rs`, `reauthenticate.rs` and `password.rs`. Uses `throttle.rs` and `account/password/checker.rs`.
 
 use crate::account::password::Verdict;
-use crate::account::password::checker::queue::Lane;
+use crate::account::password::checker::queue::Priority;
 use crate::account::{LoginName, Password};
 use crate::audit::{self, Failure, Purpose};
 use crate::clock::Now;
@@ -20,13 +20,13 @@ use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::session_view::SessionView;
-use crate::http::throttle::{Attempt, LoginAttempt, OwnSession};
+use crate::http::throttle::{AdmittedAttempt, LoginAttempt, OwnSession};
 use crate::id::Sid;
 use crate::log_sampler::sampled;
 use crate::session::claims::Methods;
-use crate::session::form::Bound;
-use crate::session::{Identity, Presented, Refusal, SealError, SealedSession};
-use crate::store::{Account, Revoke, State, StoreError};
+use crate::session::form::FormBinding;
+use crate::session::{Identity, PresentedSession, Refusal, SealError, SealedSession};
+use crate::store::{Account, Revocation, State, StoreError};
 
 /// Facts about the live session of a request that step-up and change of the password need.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl CurrentSession {
                 account_generation: identity.account_generation,
                 global_generation: identity.global_generation,
                 login_name: identity.login_name.parse().ok()?,
-                remembered: claims.flags.remembered(),
+                remembered: claims.flags.is_remembered(),
                 app_data: claims.app_data.into(),
             })
         });
@@ -101,13 +101,13 @@ pub(super) async fn start_session(
     // Revokes the sessions that came with the request.
     let presented = app.sessions.presented(context.cookies(), context.now());
     // A change of the password has already revoked the sessions of its account. A second commit is not needed, and could fail.
-    let is_revoked = |token: &&Presented| {
+    let is_revoked = |token: &&PresentedSession| {
         app.sessions.revocations().is_durable_below(&token.sub, token.account_generation.saturating_add(1))
     };
-    let replaced: Vec<&Presented> = presented.iter().filter(|token| !is_revoked(token)).collect();
-    let revokes = replaced.iter().map(|token| Revoke::from(*token)).collect();
-    let write_audit_event = |new: &Revoke| {
-        if let Revoke::Session { sid, .. } = new
+    let replaced: Vec<&PresentedSession> = presented.iter().filter(|token| !is_revoked(token)).collect();
+    let revokes = replaced.iter().map(|token| Revocation::from(*token)).collect();
+    let write_audit_event = |new: &Revocation| {
+        if let Revocation::Session { sid, .. } = new
             && let Some(token) = replaced.iter().find(|token| token.sid == *sid && !token.generation_ended)
         {
             audit::session_replaced(options.purpose, *sid, &token.sub);
@@ -117,7 +117,7 @@ pub(super) async fn start_session(
         audit::password_failed(options.purpose);
         problem
     };
-    app.committer.revoke_telling(revokes, write_audit_event).await.map_err(|_| failed(Problem::NotDurable))?;
+    app.committer.revoke_with(revokes, write_audit_event).await.map_err(|_| failed(Problem::NotDurable))?;
 
     // Checks that nothing has revoked the new session in advance, and seals it.
     let profile = &account.profile;
@@ -142,7 +142,7 @@ pub(super) async fn start_session(
     let SessionOptions { remember, app_data, .. } = options;
     let session =
         app.sessions.sign_in(&identity, Methods::PASSWORD, remember, app_data, site, now).map_err(seal_failed)?;
-    let csrf_token = app.sessions.form_token(Bound::Session(session.sid), now).map_err(seal_failed)?;
+    let csrf_token = app.sessions.form_token(FormBinding::Session(session.sid), now).map_err(seal_failed)?;
     audit::session_begun(options.purpose, &account.sub, session.sid, options.remember, client);
     let SealedSession { sid, sealed_at, deadlines, flags, .. } = session;
     let view = SessionView::new(sid, &identity, sealed_at, deadlines, flags, csrf_token.expose().as_bytes());
@@ -162,27 +162,27 @@ pub(super) async fn authenticate(
     let now = context.now();
     let presented = app.sessions.presented(context.cookies(), now);
     // In the throttle, a client with a session of this account has its own limit. A session that is not idle is preferred.
-    let is_of_name = |token: &&Presented| *token.login_name == *login_name.as_str() && !token.is_ended;
+    let is_of_name = |token: &&PresentedSession| *token.login_name == *login_name.as_str() && !token.is_ended;
     let token = presented.iter().filter(is_of_name).min_by_key(|token| token.is_idle);
     let session = token.map(|token| if token.is_idle { OwnSession::Idle } else { OwnSession::Live(token.sid) });
     let attempt = LoginAttempt { account: &login_name, network: client.network(), session };
-    let admitted = app.throttle.admit_in_turn(attempt, || context.now().boot).await;
+    let admitted = app.throttle.admit_or_wait(attempt, || context.now().boot).await;
     let mut attempt = admitted.map_err(|throttled| {
         audit::throttled(purpose, throttled.by.name(), client);
         Problem::Throttled(throttled.wait)
     })?;
     match check(context, &mut attempt, token, &presented, &login_name, password).await {
         Ok(Ok(authenticated)) => {
-            attempt.succeeded(context.now().boot);
+            attempt.record_success(context.now().boot);
             Ok(authenticated)
         }
         Ok(Err((failure, sub))) => {
-            attempt.failed();
+            attempt.record_failure();
             audit::password_refused(purpose, failure, sub.as_deref(), client);
             Err(if failure == Failure::ChangedMeanwhile { Problem::AccountChanged } else { Problem::Credentials })
         }
         Err(problem) => {
-            attempt.withdrawn();
+            attempt.record_unchecked();
             if problem == Problem::Busy {
                 audit::overloaded(purpose, client);
             } else {
@@ -202,9 +202,9 @@ type FailedCheck = (Failure, Option<String>);
 /// has a higher generation than its account, the store was rolled back to an old backup. This is noted.
 async fn check(
     context: &Context,
-    attempt: &mut Attempt<'_>,
-    token: Option<&Presented>,
-    presented: &[Presented],
+    attempt: &mut AdmittedAttempt<'_>,
+    token: Option<&PresentedSession>,
+    presented: &[PresentedSession],
     login_name: &LoginName,
     password: Password,
 ) -> Result<Result<AuthenticatedAccount, FailedCheck>, Problem> {
@@ -220,25 +220,25 @@ async fn check(
     // The generations must be read before the password is hashed.
     let state = app.store.state().await.map_err(store_failed)?;
     let account = app.store.account(login_name).await.map_err(store_failed)?;
-    let shows_rollback = |token: &Presented| {
+    let shows_rollback = |token: &PresentedSession| {
         let is_ahead = |account: &Account| *token.sub == *account.sub && token.account_generation > account.generation;
         account.as_ref().is_some_and(is_ahead)
     };
     if presented.iter().any(shows_rollback) {
-        app.sessions.revocations().rollback().note_loss(state.global_generation);
+        app.sessions.revocations().rollback().record_loss(state.global_generation);
     }
     let stored_hash = account.as_ref().map(|account| account.password_hash.clone());
     let may_sign_in = account.as_ref().is_some_and(|account| !account.disabled);
-    let is_of_account = |token: &Presented| {
+    let is_of_account = |token: &PresentedSession| {
         account
             .as_ref()
             .is_some_and(|account| *account.sub == *token.sub && account.generation == token.account_generation)
     };
     // The throttle admitted the attempt by login name. Only now it is certain whether the token belongs to this account.
     if !token.is_some_and(is_of_account) {
-        attempt.disown_session(context.now().boot);
+        attempt.charge_without_session(context.now().boot);
     }
-    let lane = if attempt.is_stranger() { Lane::Strange } else { Lane::Known };
+    let lane = if attempt.is_stranger() { Priority::Unknown } else { Priority::Known };
     let verdict = app.passwords.verify(lane, password, stored_hash, may_sign_in).await?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));

@@ -10,7 +10,7 @@ use crate::http::return_url::ReturnUrl;
 use crate::http::session_view::SessionView;
 use crate::seal::SealedToken;
 use crate::session::claims::Claims;
-use crate::session::form::Bound;
+use crate::session::form::FormBinding;
 use crate::session::lifetime::Deadlines;
 
 /// Handles `GET /auth/status`. Returns the session, or the reason why there is none: as JSON, or as a page for a navigation.
@@ -20,10 +20,10 @@ pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     let now = context.now();
     context.with_session(served.site, now, |claims, deadlines| {
         if context.is_navigation() {
-            let csrf_token = app.sessions.form_token(Bound::Session(claims.sid), now).map_err(Problem::Seal)?;
+            let csrf_token = app.sessions.form_token(FormBinding::Session(claims.sid), now).map_err(Problem::Seal)?;
             return Ok(Reply::page(&session_page(context, claims, deadlines, now, &csrf_token)));
         }
-        let csrf_token = app.sessions.steady_form_token(claims.sid, now).map_err(Problem::Seal)?;
+        let csrf_token = app.sessions.deterministic_form_token(claims.sid, now).map_err(Problem::Seal)?;
         let headers = app.prepared.json(served.origin.is_secure());
         let Claims { sid, identity, authenticated_at, flags, .. } = claims;
         let view = SessionView::new(*sid, identity, *authenticated_at, deadlines, *flags, csrf_token.expose());
@@ -46,7 +46,7 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
     if outcome.is_ok() {
         outcome
     } else {
-        context.or_sign_in(&this_page().unwrap_or_else(|| app.pages.home.clone()), outcome)
+        context.redirect_to_login(&this_page().unwrap_or_else(|| app.pages.home.clone()), outcome)
     }
 }
 
@@ -73,7 +73,7 @@ fn session_page<'a>(
             (texts.idle_deadline, instant(deadlines.idle)),
             (texts.absolute_deadline, instant(deadlines.absolute)),
         ],
-        remembered: claims.flags.remembered(),
+        remembered: claims.flags.is_remembered(),
         notice: (context.uri().query() == Some("password-changed")).then_some(texts.password_changed),
     }
 }

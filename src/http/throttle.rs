@@ -78,13 +78,13 @@ pub(crate) struct Throttle {
 /// An attempt that was admitted and charged. If it is dropped without a recorded outcome, all charges stay.
 #[must_use]
 #[derive(Debug)]
-pub(crate) struct Attempt<'t> {
+pub(crate) struct AdmittedAttempt<'t> {
     throttle: &'t Throttle,
     keys: Keys,
     /// Counts that were charged.
     charged: Vec<Count>,
     /// Whether the limit by account was charged: the client is not known to the account.
-    is_stranger: bool,
+    is_unknown_client: bool,
 }
 
 impl Throttle {
@@ -93,17 +93,17 @@ impl Throttle {
     }
 
     /// Replaces the limits. The counts stay.
-    pub(crate) fn limit_to(&self, limits: Limits) {
+    pub(crate) fn set_limits(&self, limits: Limits) {
         self.tables().limits = limits;
     }
 
     /// Calls [`Throttle::admit`]. If an attempt is refused only because of attempts in progress, waits for their outcome and
     /// tries again.
-    pub(crate) async fn admit_in_turn(
+    pub(crate) async fn admit_or_wait(
         &self,
         attempt: LoginAttempt<'_>,
         now: impl Fn() -> Duration,
-    ) -> Result<Attempt<'_>, Throttled> {
+    ) -> Result<AdmittedAttempt<'_>, Throttled> {
         let admit = || {
             let outcome = self.admit(attempt, now());
             let is_final = !outcome.as_ref().is_err_and(|throttled| throttled.may_pass_soon);
@@ -116,7 +116,7 @@ impl Throttle {
     ///
     /// # Errors
     /// The limit that is reached, and the time until another attempt is admitted.
-    pub(crate) fn admit(&self, attempt: LoginAttempt<'_>, now: Duration) -> Result<Attempt<'_>, Throttled> {
+    pub(crate) fn admit(&self, attempt: LoginAttempt<'_>, now: Duration) -> Result<AdmittedAttempt<'_>, Throttled> {
         let LoginAttempt { account, network, session } = attempt;
         let now = milliseconds(now);
         let name = account.as_str();
@@ -143,7 +143,7 @@ impl Throttle {
             let Some(throttled) = tables.refusal(&counts, now) else {
                 counts.iter().for_each(|count| tables.charge(*count, now));
                 let is_stranger = counts.iter().any(|count| count.limit == Limit::Account);
-                return Ok(Attempt { throttle: self, keys, charged: counts, is_stranger });
+                return Ok(AdmittedAttempt { throttle: self, keys, charged: counts, is_unknown_client: is_stranger });
             };
             refused.push(throttled);
         }
@@ -163,22 +163,22 @@ impl Throttle {
     }
 }
 
-impl Attempt<'_> {
+impl AdmittedAttempt<'_> {
     /// Returns whether the client is not known to the account.
     pub(crate) const fn is_stranger(&self) -> bool {
-        self.is_stranger
+        self.is_unknown_client
     }
 
     /// Also charges the attempt like one without a token, except for limits that are reached already. Called when the account was
     /// read and the token turns out to belong to an earlier account with the same name, or to sessions that were ended.
-    pub(crate) fn disown_session(&mut self, now: Duration) {
+    pub(crate) fn charge_without_session(&mut self, now: Duration) {
         if self.charged.iter().all(|count| count.limit != Limit::OwnSession) {
             return;
         }
         let now = milliseconds(now);
         let mut tables = self.throttle.tables();
         for count in tables.counts_of_network(self.keys, now) {
-            self.is_stranger |= count.limit == Limit::Account;
+            self.is_unknown_client |= count.limit == Limit::Account;
             if tables.wait(count, 0, now) == 0 {
                 tables.charge(count, now);
                 self.charged.push(count);
@@ -187,7 +187,7 @@ impl Attempt<'_> {
     }
 
     /// Records that the password was correct.
-    pub(crate) fn succeeded(self, now: Duration) {
+    pub(crate) fn record_success(self, now: Duration) {
         let known_until = milliseconds(now.saturating_add(KNOWN_FOR));
         let mut tables = self.throttle.tables();
         for count in self.charged.iter().copied() {
@@ -201,20 +201,20 @@ impl Attempt<'_> {
     }
 
     /// Records that the password was wrong, or that no session may begin with it.
-    pub(crate) fn failed(self) {
+    pub(crate) fn record_failure(self) {
         let mut tables = self.throttle.tables();
         let successes = self.charged.iter().filter(|count| count.limit == Limit::Success);
         successes.for_each(|count| tables.refund(*count));
     }
 
     /// Records that the password was not checked, so that the client learned nothing about it.
-    pub(crate) fn withdrawn(self) {
+    pub(crate) fn record_unchecked(self) {
         let mut tables = self.throttle.tables();
         self.charged.iter().for_each(|count| tables.refund(*count));
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for AdmittedAttempt<'_> {
     fn drop(&mut self) {
         let mut tables = self.throttle.tables();
         self.charged.iter().for_each(|count| tables.in_progress.end(&count.id()));

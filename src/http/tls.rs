@@ -126,12 +126,12 @@ impl Tls {
     }
 
     /// Requests an immediate read of the files.
-    pub(crate) fn ask(&self) {
+    pub(crate) fn request_reread(&self) {
         self.reread_requested.notify_one();
     }
 
     /// Reloads the certificate whenever its files have changed, forever.
-    pub(crate) async fn follow(self: Arc<Self>) {
+    pub(crate) async fn watch_files(self: Arc<Self>) {
         let Some(files) = &self.files else {
             return;
         };

@@ -27,7 +27,7 @@ use crate::http::context::Context;
 use crate::http::forwarded::{Contradiction, Forwarded};
 use crate::http::misspelt::MisspeltRules;
 use crate::http::problem::Problem;
-use crate::http::proxy_hints::{self, Visit, shortened};
+use crate::http::proxy_hints::{self, ForwardedRequest, shortened};
 use crate::http::reply::Reply;
 use crate::http::return_url::{self, ReturnUrl};
 use crate::http::rules::{BadRule, Rules, Unmet};
@@ -42,7 +42,7 @@ use crate::web::hosts::Served;
 
 /// Verify route. The type of the proxy determines which one it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub(crate) enum VerifyRoute {
     /// Route that never redirects.
     Plain,
     /// Route that redirects navigations without a sufficient session.
@@ -51,9 +51,9 @@ pub(crate) enum Shape {
     Envoy,
 }
 
-impl Shape {
+impl VerifyRoute {
     /// Returns the verify route that has this path, or `None` for a path of another route. The path is as it was sent.
-    pub(super) fn at(path: &str) -> Option<Self> {
+    pub(super) fn of_path(path: &str) -> Option<Self> {
         let below = path.strip_prefix(Self::Plain.path()).filter(|below| below.is_empty() || below.starts_with('/'))?;
         Some(if path == Self::Redirect.path() || below.starts_with("/redirect/") {
             Self::Redirect
@@ -103,22 +103,22 @@ impl Shape {
 
 /// Handles `/auth/verify` and the paths below it, with any method.
 pub(super) fn plain(context: &Context) -> Result<Reply, Problem> {
-    VerifyRequest::parse(context, Shape::Plain)?.respond(context)
+    VerifyRequest::parse(context, VerifyRoute::Plain)?.respond(context)
 }
 
 /// Handles `/auth/verify/redirect` and the paths below it, with any method.
 pub(super) fn redirect(context: &Context) -> Result<Reply, Problem> {
-    VerifyRequest::parse(context, Shape::Redirect)?.respond(context)
+    VerifyRequest::parse(context, VerifyRoute::Redirect)?.respond(context)
 }
 
 /// Handles the paths below `/auth/verify/envoy/`, with any method.
 pub(super) fn envoy(context: &Context) -> Result<Reply, Problem> {
-    VerifyRequest::parse(context, Shape::Envoy)?.respond(context)
+    VerifyRequest::parse(context, VerifyRoute::Envoy)?.respond(context)
 }
 
 /// A verify request, and the client request that it describes.
 struct VerifyRequest<'r> {
-    shape: Shape,
+    shape: VerifyRoute,
     rules: Rules<'r>,
     /// Host of the client request, and its site.
     served: Cow<'r, Served>,
@@ -138,12 +138,12 @@ enum Denial {
 
 impl<'r> VerifyRequest<'r> {
     /// Reads the rules and the forwarded headers of a verify request. Forwarded headers are read only from a trusted proxy.
-    fn parse(context: &'r Context, shape: Shape) -> Result<Self, Problem> {
+    fn parse(context: &'r Context, shape: VerifyRoute) -> Result<Self, Problem> {
         let hosts = &context.app.hosts;
         let uri = context.uri();
         let headers = context.headers();
         // The host of the verify request itself.
-        let own_host = hosts.of_verify_request(uri, headers).inspect_err(|_| {
+        let own_host = hosts.check_verify_authority(uri, headers).inspect_err(|_| {
             let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
             sampled!(WARN, host, "verify request refused: its host is not served; list it in http.public_origins");
         })?;
@@ -155,7 +155,7 @@ impl<'r> VerifyRequest<'r> {
         })?;
         let forwarded = match (context.is_from_proxy(), target_after_rules) {
             (false, _) => {
-                proxy_hints::note_untrusted(context);
+                proxy_hints::log_untrusted_proxy(context);
                 Forwarded::default()
             }
             (true, None) => Forwarded::read(headers)?,
@@ -164,9 +164,9 @@ impl<'r> VerifyRequest<'r> {
             }
         };
         if forwarded.method.is_none() && context.is_from_proxy() {
-            proxy_hints::note_unknown_method(context);
+            proxy_hints::log_unknown_method(context);
         }
-        let served = hosts.protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
+        let served = hosts.find_protected(forwarded.host.unwrap_or(own_host)).ok_or_else(|| {
             sampled!(
                 WARN,
                 believed = forwarded.host.is_some(),
@@ -185,7 +185,7 @@ impl<'r> VerifyRequest<'r> {
             return Err(Problem::Forwarded(CONNECT));
         }
         if self.rules.preflight && self.is_preflight(context) {
-            return Ok(Reply::passed(app.prepared.passed()).of_preflight());
+            return Ok(Reply::verify_allowed(app.prepared.passed()).for_preflight());
         }
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
@@ -193,9 +193,9 @@ impl<'r> VerifyRequest<'r> {
                 Problem::Forwarded(METHOD_UNKNOWN)
             })?;
             csrf::check_for_app(method, context.headers(), &self.served.origin)
-                .inspect_err(|_| proxy_hints::note_cross_site(context, self.visit()))?;
+                .inspect_err(|_| proxy_hints::log_cross_site(context, self.visit()))?;
         }
-        let is_navigation = self.shape != Shape::Plain && context.is_navigation();
+        let is_navigation = self.shape != VerifyRoute::Plain && context.is_navigation();
         let now = context.now();
         let window = renewal_window(self.method.as_ref());
         let passed = context.verify(self.served.site, now, window, |session| {
@@ -203,7 +203,7 @@ impl<'r> VerifyRequest<'r> {
             let mut headers = app.prepared.passed();
             identity::write(session.claims(), &mut headers);
             let renewed = if self.rules.renew_by_redirect { None } else { context.renew(session, window) };
-            Ok(Reply::passed(headers).cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
+            Ok(Reply::verify_allowed(headers).cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
         });
         let problem = match passed {
             Ok(Ok(reply)) => return Ok(reply),
@@ -220,14 +220,14 @@ impl<'r> VerifyRequest<'r> {
         let location = self.page_url(context, page);
         Ok(match self.method {
             _ if !is_navigation => Reply::from(problem).location(&location),
-            None | Some(Method::GET | Method::HEAD) => Reply::found(&location).because(problem),
-            Some(_) => Reply::see_other(&location).because(problem),
+            None | Some(Method::GET | Method::HEAD) => Reply::found(&location).with_problem(problem),
+            Some(_) => Reply::see_other(&location).with_problem(problem),
         })
     }
 
     /// Returns the facts of the client request that log lines report.
-    fn visit(&self) -> Visit<'_> {
-        Visit { host: &self.served.origin, method: self.method.as_ref(), target: self.target }
+    fn visit(&self) -> ForwardedRequest<'_> {
+        ForwardedRequest { host: &self.served.origin, method: self.method.as_ref(), target: self.target }
     }
 
     /// Returns whether the client request is a [CORS preflight](https://fetch.spec.whatwg.org/#cors-preflight-request). If no
@@ -252,13 +252,13 @@ impl<'r> VerifyRequest<'r> {
         self.rules.check(claims, now).map_err(|unmet| {
             Denial::Problem(match unmet {
                 Unmet::Role => {
-                    proxy_hints::note_missing_role(context, self.visit(), claims.identity.sub);
+                    proxy_hints::log_missing_role(context, self.visit(), claims.identity.sub);
                     Problem::Role
                 }
                 Unmet::Age => Problem::StepUp,
             })
         })?;
-        let may_redirect = self.shape == Shape::Redirect && self.rules.renew_by_redirect && is_navigation;
+        let may_redirect = self.shape == VerifyRoute::Redirect && self.rules.renew_by_redirect && is_navigation;
         let (true, Some(&Method::GET), Some(target)) = (may_redirect, self.method.as_ref(), self.target) else {
             return Ok(());
         };

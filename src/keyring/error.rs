@@ -27,7 +27,7 @@ pub enum RingError {
         "the key directory {} has mode {mode:04o}, so others could put keys there; run: chmod go-w {}",
         directory.display(), shell_path(directory)
     )]
-    OpenDirectory {
+    WritableDirectory {
         /// Key directory.
         directory: PathBuf,
         /// Permission bits of the directory.
@@ -60,7 +60,7 @@ pub enum KeyFileError {
     NotAFile,
     /// The mode of the file allows others to read it, or the group or others to change it.
     #[error("its mode is {mode:04o}, so others could read or change the key; run: chmod 600 {}", shell_path(path))]
-    TooOpen {
+    TooPermissive {
         /// Permission bits of the file.
         mode: u32,
         /// Path of the file.
@@ -72,7 +72,7 @@ pub enum KeyFileError {
          chown {trusted} {}",
         shell_path(path)
     )]
-    StrangeOwner {
+    UntrustedOwner {
         /// User id of the owner of the file.
         uid: u32,
         /// User id of the owner of the directory.
@@ -85,7 +85,7 @@ pub enum KeyFileError {
         "it is a link into {}, which has mode {mode:04o}, so others could replace the key; run: chmod go-w {}",
         directory.display(), shell_path(directory)
     )]
-    OpenDirectory {
+    WritableDirectory {
         /// Directory that contains the file.
         directory: PathBuf,
         /// Permission bits of the directory.
@@ -97,7 +97,7 @@ pub enum KeyFileError {
          if it is meant to hold keys, give it to the key directory's owner: chown {trusted} {}",
         directory.display(), shell_path(directory)
     )]
-    StrangeDirectory {
+    UntrustedDirectoryOwner {
         /// Directory that contains the file.
         directory: PathBuf,
         /// User id of the owner of that directory.

@@ -172,7 +172,7 @@ fn read(path: &Path, owners: TrustedOwners) -> Result<Key, KeyFileError> {
     let mode = file.metadata().permissions().mode() & 0o777;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if mode & REFUSED_MODE_BITS != 0 {
-        return Err(KeyFileError::TooOpen { mode, path: path.to_owned() });
+        return Err(KeyFileError::TooPermissive { mode, path: path.to_owned() });
     }
     let text = file.read()?;
     let key = parse(str::from_utf8(&text).map_err(|_| KeyFileError::NotText)?)?;

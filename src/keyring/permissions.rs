@@ -34,7 +34,7 @@ pub(crate) fn check_directory(directory: &Path) -> Result<(), RingError> {
             source: access_denied::explain(directory, Access::READ_OK | Access::EXEC_OK, source),
         });
     match writable_mode? {
-        Some(mode) => Err(RingError::OpenDirectory { directory: directory.to_owned(), mode }),
+        Some(mode) => Err(RingError::WritableDirectory { directory: directory.to_owned(), mode }),
         None => Ok(()),
     }
 }
@@ -58,7 +58,11 @@ impl TrustedOwners {
     /// Returns an error if another user owns a key file, or can replace the target of a link at `path`.
     pub(super) fn check(self, path: &Path, file: &Metadata) -> Result<(), KeyFileError> {
         if !self.contains(file.uid()) {
-            return Err(KeyFileError::StrangeOwner { uid: file.uid(), trusted: self.directory, path: path.to_owned() });
+            return Err(KeyFileError::UntrustedOwner {
+                uid: file.uid(),
+                trusted: self.directory,
+                path: path.to_owned(),
+            });
         }
         if fs::symlink_metadata(path)?.is_symlink() { self.check_linked(path) } else { Ok(()) }
     }
@@ -68,10 +72,10 @@ impl TrustedOwners {
         for directory in directories_of_links(path).or_else(|_| directories_of_links(path))? {
             let uid = fs::metadata(&directory)?.uid();
             if !self.contains(uid) {
-                return Err(KeyFileError::StrangeDirectory { directory, uid, trusted: self.directory });
+                return Err(KeyFileError::UntrustedDirectoryOwner { directory, uid, trusted: self.directory });
             }
             if let Some(mode) = mode_if_writable_by_others(&directory)? {
-                return Err(KeyFileError::OpenDirectory { directory, mode });
+                return Err(KeyFileError::WritableDirectory { directory, mode });
             }
         }
         Ok(())

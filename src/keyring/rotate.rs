@@ -121,7 +121,7 @@ impl LockedRing {
     /// # Errors
     /// [`ChangeError`]. An empty ring is refused, as by [`LockedRing::rotate`].
     pub fn publish(&self, refused: &[Kid], max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
-        let ring = self.read()?.refusing(refused);
+        let ring = self.read()?.with_refused_keys(refused);
         let unscheduled = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
         match unscheduled.max_by_key(|key| (key.dates.created_at, key.kid())) {
             Some(key) => Ok((key.kid(), false)),
@@ -165,7 +165,7 @@ impl LockedRing {
         refused: &[Kid],
         now: UnixTime,
     ) -> Result<KeyRevocation, ChangeError> {
-        let ring = self.read()?.refusing(refused);
+        let ring = self.read()?.with_refused_keys(refused);
         let key = ring.keys().iter().find(|key| key.kid() == kid).ok_or(ChangeError::NoSuchKey(kid))?;
         let others_seal = ring.keys().iter().any(|other| other.kid() != kid && other.may_seal(now));
         if !key.is_revoked() && !others_seal && !replace {
@@ -190,7 +190,14 @@ impl LockedRing {
         let last_second = key.dates.revoked_at.unwrap_or(now).plus(CLOCK_SKEW);
         let has_sealed = key.dates.activates_at.is_some_and(|instant| instant <= last_second);
         let leaves_none = !others_seal && replacement.is_none();
-        Ok(KeyRevocation { ring: self, revoked, replacement, renewing, has_sealed, leaves_none })
+        Ok(KeyRevocation {
+            ring: self,
+            revoked,
+            replacement,
+            keys_that_renewed: renewing,
+            has_sealed,
+            leaves_no_sealing_key: leaves_none,
+        })
     }
 
     /// Removes the keys that no live token needs: keys that were retired or revoked so long ago that all of their tokens have
@@ -202,7 +209,7 @@ impl LockedRing {
     /// # Errors
     /// [`ChangeError`]. Keys that were removed before the error stay removed.
     pub fn prune(&self, refused: &[Kid], now: UnixTime) -> Result<Vec<Kid>, ChangeError> {
-        let ring = self.read()?.refusing(refused);
+        let ring = self.read()?.with_refused_keys(refused);
         let mut removed = Vec::new();
         for key in ring.keys() {
             if ring.needed_until(key, now).is_some_and(|instant| instant < now) {
@@ -248,7 +255,7 @@ fn create_directory(directory: &Path) -> Result<(), ChangeError> {
     match fs::DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {
             let given = give_to_owner_of(parent, directory);
-            given.map_err(|source| ChangeError::Make { directory: directory.to_owned(), source })
+            given.map_err(|source| ChangeError::CreateDirectory { directory: directory.to_owned(), source })
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if directory.is_dir() {
@@ -259,7 +266,7 @@ fn create_directory(directory: &Path) -> Result<(), ChangeError> {
         }
         Err(error) => {
             let source = access_denied::explain(parent, Access::WRITE_OK | Access::EXEC_OK, error);
-            Err(ChangeError::Make { directory: directory.to_owned(), source })
+            Err(ChangeError::CreateDirectory { directory: directory.to_owned(), source })
         }
     }
 }
@@ -286,20 +293,20 @@ pub struct KeyRevocation {
     revoked: Option<Key>,
     /// Replacement with its activation date, to be written by `finish`.
     replacement: Option<Key>,
-    renewing: Vec<Kid>,
+    keys_that_renewed: Vec<Kid>,
     has_sealed: bool,
-    leaves_none: bool,
+    leaves_no_sealing_key: bool,
 }
 
 impl KeyRevocation {
     /// Returns the id of the replacement, or `None` if no replacement was created. It seals after [`KeyRevocation::finish`].
-    pub fn successor(&self) -> Option<Kid> {
+    pub fn replacement(&self) -> Option<Kid> {
         self.replacement.as_ref().map(Key::kid)
     }
 
     /// Returns the other keys that may have sealed renewed tokens of sessions of this key. These tokens survive the revocation.
     pub fn renewing(&self) -> &[Kid] {
-        &self.renewing
+        &self.keys_that_renewed
     }
 
     /// Whether a node may have sealed with the key. If not, all sessions of this key are forged.
@@ -314,7 +321,7 @@ impl KeyRevocation {
 
     /// Whether no key can seal after the revocation.
     pub const fn leaves_none(&self) -> bool {
-        self.leaves_none
+        self.leaves_no_sealing_key
     }
 
     /// Writes the revocation date into the file of the key, so that servers that read it open nothing with the key. Then

@@ -63,12 +63,12 @@ fn the_greater_id_seals_if_two_keys_activate_together() {
 #[test]
 fn a_key_that_the_log_refuses_is_revoked() {
     let ring = || KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None)]);
-    let refusing = ring().refusing(&[kid(2), kid(9)]);
+    let refusing = ring().with_refused_keys(&[kid(2), kid(9)]);
     assert_eq!(states(&refusing, 25), [(kid(1), "active"), (kid(2), "revoked")]);
     assert_eq!(refusing.opening_key(kid(2)).err(), Some(NoKey::Revoked));
     assert_ne!(refusing, ring());
-    assert_eq!(refusing.copy(), ring());
-    assert_eq!(ring().refusing(&[kid(1), kid(2)]).sealing_key(UnixTime(25)), None);
+    assert_eq!(refusing.without_refusals(), ring());
+    assert_eq!(ring().with_refused_keys(&[kid(1), kid(2)]).sealing_key(UnixTime(25)), None);
 }
 
 #[test]

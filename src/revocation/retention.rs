@@ -49,7 +49,7 @@ use crate::clock::{CLOCK_SKEW, UnixTime};
 /// Maximum lifetimes of one class of sessions (ordinary or remembered), over all configurations that may still have live
 /// tokens. The store has a record of these configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Longest {
+pub struct MaxLifetimes {
     /// I: the longest idle timeout.
     pub idle: Duration,
     /// Longest absolute timeout.
@@ -60,10 +60,10 @@ pub struct Longest {
     pub fail_open: bool,
 }
 
-impl Longest {
+impl MaxLifetimes {
     /// Returns the maximum of each lifetime, which is valid for both classes of sessions.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub fn max(self, other: Self) -> Self {
         Self {
             idle: self.idle.max(other.idle),
             absolute: self.absolute.max(other.absolute),
@@ -77,10 +77,10 @@ impl Longest {
 ///
 /// A commit that took longer does not count, and the entry is committed again with a later C. So the cause of the delay does
 /// not matter: a lock, a disk, a paused database, or a standby that must confirm the commit.
-pub const COMMITTED_WITHIN: Duration = Duration::from_secs(5);
+pub const MAX_COMMIT_DURATION: Duration = Duration::from_secs(5);
 
 /// Maximum interval at which a server records the latest time that its clock has shown.
-pub const CLOCK_RECORDED_EVERY: Duration = Duration::from_secs(60);
+pub const CLOCK_RECORD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns C: the clock of the committing transaction, but never earlier than a time at which tokens may have been sealed.
 ///
@@ -89,13 +89,13 @@ pub const CLOCK_RECORDED_EVERY: Duration = Duration::from_secs(60);
 /// `clock_reached` is later than `now`, C is that time plus one interval, because the server may have sealed tokens for one
 /// more interval before it stopped.
 pub fn commit_time(now: UnixTime, pruned_through: UnixTime, clock_reached: UnixTime) -> UnixTime {
-    let sealed = if clock_reached > now { clock_reached.plus(CLOCK_RECORDED_EVERY) } else { now };
+    let sealed = if clock_reached > now { clock_reached.plus(CLOCK_RECORD_INTERVAL) } else { now };
     sealed.max(pruned_through)
 }
 
 /// Returns E, the time after which an entry that is committed at `committed_at` may be removed. `absolute_deadline` is `None`
 /// if the token is not available.
-pub fn expiry(committed_at: UnixTime, absolute_deadline: Option<UnixTime>, longest: Longest) -> UnixTime {
+pub fn expiry(committed_at: UnixTime, absolute_deadline: Option<UnixTime>, longest: MaxLifetimes) -> UnixTime {
     let last_sealing = committed_at.plus(longest.lag).plus(CLOCK_SKEW);
     let absolute = absolute_deadline.unwrap_or_else(|| last_sealing.plus(longest.absolute));
     let idle = last_sealing.plus(longest.idle);
@@ -112,7 +112,7 @@ pub fn pending_until(absolute_deadline: UnixTime) -> UnixTime {
 mod tests {
     use super::*;
 
-    const LONGEST: Longest = Longest {
+    const LONGEST: MaxLifetimes = MaxLifetimes {
         idle: Duration::from_secs(1800),
         absolute: Duration::from_secs(43_200),
         lag: Duration::from_secs(11),
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn ignores_the_idle_timeout_if_a_node_may_fail_open() {
-        let open = Longest { fail_open: true, ..LONGEST };
+        let open = MaxLifetimes { fail_open: true, ..LONGEST };
         assert_eq!(expiry(UnixTime(1_000_000), Some(UnixTime(1_040_000)), open), UnixTime(1_040_060));
         assert_eq!(expiry(UnixTime(1_000_000), None, open), UnixTime(1_000_000 + 11 + 43_200 + 120));
     }

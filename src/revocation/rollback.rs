@@ -29,7 +29,7 @@ pub(crate) struct Rollback {
 impl Rollback {
     /// Records a token of this global generation, which is higher than that of the list.
     #[cold]
-    pub(crate) fn note_generation(&self, generation: u64) {
+    pub(crate) fn record_generation(&self, generation: u64) {
         // While the store is rolled back, every check calls this. So most of the calls must not write.
         if self.required.load(Ordering::Relaxed) < generation {
             self.required.fetch_max(generation, Ordering::AcqRel);
@@ -40,8 +40,8 @@ impl Rollback {
 #[cfg(feature = "store")]
 impl Rollback {
     /// Records that data is missing in a store of this global generation.
-    pub(crate) fn note_loss(&self, stored: u64) {
-        self.note_generation(stored.saturating_add(1));
+    pub(crate) fn record_loss(&self, stored: u64) {
+        self.record_generation(stored.saturating_add(1));
     }
 
     /// Returns the global generation that a poll that begins now must find.
@@ -59,7 +59,7 @@ impl Rollback {
 
     /// Returns whether the last poll found the store rolled back.
     #[cfg(feature = "server")]
-    pub(crate) fn is_found(&self) -> bool {
+    pub(crate) fn is_rolled_back(&self) -> bool {
         self.is_rolled_back.load(Ordering::Acquire)
     }
 }
@@ -72,7 +72,7 @@ mod tests {
     fn a_poll_that_began_before_the_token_decides_nothing() {
         let rollback = Rollback::default();
         let required = rollback.required();
-        rollback.note_generation(5);
+        rollback.record_generation(5);
         assert_eq!(rollback.decide(required, 4), None);
         assert_eq!(rollback.decide(rollback.required(), 5), None, "only the node was behind, not the store");
     }
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn reports_the_start_and_the_end_of_an_alarm_once() {
         let rollback = Rollback::default();
-        rollback.note_generation(5);
-        rollback.note_generation(3);
+        rollback.record_generation(5);
+        rollback.record_generation(3);
         assert_eq!(
             [4, 4, 5, 5].map(|stored| rollback.decide(rollback.required(), stored)),
             [Some(true), None, Some(false), None]
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn missing_data_is_an_alarm_until_the_generation_is_raised() {
         let rollback = Rollback::default();
-        rollback.note_loss(7);
+        rollback.record_loss(7);
         assert_eq!([7, 8].map(|stored| rollback.decide(rollback.required(), stored)), [Some(true), Some(false)]);
     }
 }

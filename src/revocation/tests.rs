@@ -107,10 +107,10 @@ fn prunes_at_the_expiry_and_sets_the_earliest_time() {
 #[test]
 fn is_trusted_until_max_staleness_by_the_boot_clock() {
     let list = list();
-    assert!(!list.may_be_trusted(at(0, 1)), "the list was never read");
+    assert!(!list.may_accept_sessions(at(0, 1)), "the list was never read");
     list.mark_synced(at(0, 1000));
-    assert!(list.may_be_trusted(at(9_999, 1010)));
-    assert!(!list.may_be_trusted(at(0, 1011)));
+    assert!(list.may_accept_sessions(at(9_999, 1010)));
+    assert!(!list.may_accept_sessions(at(0, 1011)));
 }
 
 #[test]

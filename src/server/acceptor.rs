@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::protocol::Protocol;
 use super::stream::TrackedStream;
 use crate::clock::Now;
-use crate::http::connections::{Connections, Room};
+use crate::http::connections::{Capacity, Connections};
 use crate::log_sampler::LogSampler;
 
 /// A listening socket.
@@ -64,7 +64,7 @@ impl Acceptor {
     const RETRY_DELAY: Duration = Duration::from_millis(10);
 
     pub(super) fn new(socket: Socket, connections: Arc<Connections>) -> io::Result<Self> {
-        let [eviction_sampler, full_sampler, error_sampler] = [const { LogSampler::a_minute() }; 3];
+        let [eviction_sampler, full_sampler, error_sampler] = [const { LogSampler::one_per_minute() }; 3];
         Ok(Self {
             local_addr: socket.local_addr()?,
             socket,
@@ -117,9 +117,9 @@ impl Acceptor {
     async fn wait_for_capacity(&self) {
         let listener = &self.local_addr;
         loop {
-            match self.connections.room() {
-                Room::Free => return,
-                Room::Closing(_) => {
+            match self.connections.ensure_capacity() {
+                Capacity::Available => return,
+                Capacity::Closing(_) => {
                     if let Some(left_out) = self.eviction_sampler.take(Now::read().boot) {
                         tracing::warn!(
                             %listener,
@@ -128,7 +128,7 @@ impl Acceptor {
                         );
                     }
                 }
-                Room::None => {
+                Capacity::None => {
                     if let Some(left_out) = self.full_sampler.take(Now::read().boot) {
                         tracing::warn!(
                             %listener,
@@ -138,7 +138,7 @@ impl Acceptor {
                     }
                 }
             }
-            self.connections.change().await;
+            self.connections.wait_for_change().await;
         }
     }
 }

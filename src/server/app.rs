@@ -10,7 +10,7 @@ use crate::hardening::Hardening;
 use crate::http::app::App;
 use crate::http::connections::Connections;
 use crate::http::description::Description;
-use crate::http::headers::Prepared;
+use crate::http::headers::PreparedHeaders;
 use crate::http::key_waits::KeyWaits;
 use crate::http::openapi;
 use crate::http::pages::Pages;
@@ -68,7 +68,7 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
         committer,
         passwords: Arc::new(passwords),
         throttle: Arc::new(Throttle::new(settings.throttle)),
-        prepared: Prepared::new(&hosts),
+        prepared: PreparedHeaders::new(&hosts),
         description: Description::new(openapi::of_public(&hosts, &cookies)),
         hosts,
         admin_authorities: settings.admin_authorities.clone(),
@@ -81,12 +81,12 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
         connections,
         key_directory: Arc::new(KeyDirectory::new(now)),
         body_waits: Arc::default(),
-        ring_waits: Arc::new(KeyWaits::new()),
-        node_waits: Arc::new(KeyWaits::new()),
+        key_ring_waits: Arc::new(KeyWaits::new()),
+        node_report_waits: Arc::new(KeyWaits::new()),
         tls,
         changes: Changes::new(),
         node_reports: Arc::default(),
-        stopping: Arc::default(),
+        is_stopping: Arc::default(),
         reloads: Arc::new(Reloads::new(now.wall)),
         hardening,
     })
@@ -98,7 +98,7 @@ pub(crate) fn new(settings: &Settings, parts: Parts) -> io::Result<App> {
 pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -> App {
     let hosts = settings.hosts(port);
     App {
-        prepared: Prepared::new(&hosts),
+        prepared: PreparedHeaders::new(&hosts),
         description: Description::new(openapi::of_public(&hosts, &app.cookies)),
         hosts,
         admin_authorities: settings.admin_authorities.clone(),
@@ -118,12 +118,12 @@ pub(super) fn with_settings(app: &App, settings: &Settings, port: Option<u16>) -
         connections: app.connections.clone(),
         key_directory: app.key_directory.clone(),
         body_waits: app.body_waits.clone(),
-        ring_waits: app.ring_waits.clone(),
-        node_waits: app.node_waits.clone(),
+        key_ring_waits: app.key_ring_waits.clone(),
+        node_report_waits: app.node_report_waits.clone(),
         tls: app.tls.clone(),
         changes: app.changes.clone(),
         node_reports: app.node_reports.clone(),
-        stopping: app.stopping.clone(),
+        is_stopping: app.is_stopping.clone(),
         reloads: app.reloads.clone(),
         hardening: app.hardening,
     }

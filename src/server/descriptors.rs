@@ -13,7 +13,7 @@ pub(super) fn raise_limit(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let allowed = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    let fit = fitting(allowed);
+    let fit = connections_per_listener(allowed);
     if fit < wanted {
         tracing::warn!(
             open_files = allowed,
@@ -25,7 +25,7 @@ pub(super) fn raise_limit(wanted: usize) -> usize {
 }
 
 /// Returns the number of connections that each listener can have with this limit of open files. `None` means no limit.
-pub(crate) fn fitting(open_files: Option<u64>) -> usize {
+pub(crate) fn connections_per_listener(open_files: Option<u64>) -> usize {
     let fit = |files: u64| usize::try_from(files.saturating_sub(RESERVED_FILES) / 2).unwrap_or(usize::MAX).max(1);
     open_files.map_or(usize::MAX, fit)
 }
@@ -38,7 +38,7 @@ mod tests {
     fn each_listener_gets_half_of_the_files_for_connections() {
         let cases = [(None, usize::MAX), (Some(20_064), 10_000), (Some(1024), 480), (Some(64), 1), (Some(0), 1)];
         for (files, fit) in cases {
-            assert_eq!(fitting(files), fit, "{files:?}");
+            assert_eq!(connections_per_listener(files), fit, "{files:?}");
         }
     }
 }

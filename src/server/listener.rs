@@ -32,12 +32,12 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The sockets that systemd passed to this process, with their names (see
 /// [sd_listen_fds(3)](https://man7.org/linux/man-pages/man3/sd_listen_fds.3.html)).
-pub(crate) struct Inherited {
+pub(crate) struct InheritedSockets {
     sockets: ListenFd,
     names: Vec<String>,
 }
 
-impl Inherited {
+impl InheritedSockets {
     /// Takes the sockets from the environment, and removes the variables. Call it only once, and before other threads
     /// are started: they could read the environment at the same time.
     pub(crate) fn from_env() -> Self {
@@ -99,7 +99,7 @@ impl Listener {
         setting: &'static str,
         listen: &Listen,
         mode: UnixMode,
-        inherited: &mut Inherited,
+        inherited: &mut InheritedSockets,
     ) -> Result<Self, ServeError> {
         let mut open = || {
             let (socket, file) = match listen {
@@ -231,7 +231,7 @@ impl RunningListener {
             tracing::warn!(%error, path = %path.display(), "cannot remove the socket file; the next start replaces it");
         }
         tokio::time::sleep(FIRST_REQUEST_TIMEOUT.min(timeout)).await;
-        self.connections.take_leave();
+        self.connections.shutdown();
         self.tasks.close();
         if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
             self.connections.close();

@@ -22,7 +22,7 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub(crate) use super::log_queue::EXIT_TARGET;
 use super::log_queue::{Format, LogQueue, writer};
-use crate::account::password::checker::THREAD_NAME;
+use crate::account::password::checker::THREAD_NAME_PREFIX;
 use crate::clock::Now;
 use crate::config::LogFormat;
 use crate::config::settings::Settings;
@@ -79,7 +79,7 @@ impl Drop for DrainGuard {
 
 /// Runs `log`, and writes its log lines to standard error in the format of a server with these settings. The lines do
 /// not pass through the queue: they are written when this function returns. Errors of writing are ignored.
-pub(crate) fn write_at_once(settings: &Settings, log: impl FnOnce()) {
+pub(crate) fn write_synchronously(settings: &Settings, log: impl FnOnce()) {
     let layer = layer(format(settings), io::stderr);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(targets(settings)).with(layer), log);
 }
@@ -134,7 +134,7 @@ impl<S: Subscriber> Layer<S> for LibrarySampler {
             return true;
         }
         let mut samplers = self.samplers.lock().unwrap_or_else(PoisonError::into_inner);
-        let sampler = samplers.entry(metadata.callsite()).or_insert_with(LogSampler::a_second);
+        let sampler = samplers.entry(metadata.callsite()).or_insert_with(LogSampler::ten_per_second);
         let taken = sampler.take(Now::read().boot);
         drop(samplers);
         if let Some(left_out @ 1..) = taken {
@@ -157,7 +157,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = thread.name();
     // The message of a panic can quote a text, for example if a string is sliced at a wrong index.
-    let may_quote_password = thread.is_some_and(|name| name.starts_with(THREAD_NAME));
+    let may_quote_password = thread.is_some_and(|name| name.starts_with(THREAD_NAME_PREFIX));
     let error = if may_quote_password { Some("not shown: it may quote a password") } else { info.payload_as_str() };
     sampled!(ERROR, error, location, thread, backtrace, "a thread panicked");
 }
@@ -209,8 +209,10 @@ mod tests {
         let text = logged(|| {
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
             let panics = move || tracing::dispatcher::with_default(&dispatch, || panic!("inside of hunter2"));
-            let thread =
-                std::thread::Builder::new().name(format!("{THREAD_NAME}0")).spawn(panics).expect("the thread starts");
+            let thread = std::thread::Builder::new()
+                .name(format!("{THREAD_NAME_PREFIX}0"))
+                .spawn(panics)
+                .expect("the thread starts");
             assert!(thread.join().is_err());
         });
         set_hook(previous_hook);

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::stream::{Http2Detector, TrackedStream};
-use crate::http::connections::exchange::Tracker;
+use crate::http::connections::exchange::ConnectionTracker;
 use crate::http::entrance::Entrance;
 use crate::http::routes::Routes;
 use crate::http::tls::Tls;
@@ -67,8 +67,13 @@ impl Protocol {
     }
 
     /// Serves a connection until it ends. If it must be closed, requests in progress are finished first.
-    pub(super) async fn serve(self: Arc<Self>, stream: RawStream, remote_addr: SocketAddr, tracker: Arc<Tracker>) {
-        let shutdown = tracker.leaving();
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        stream: RawStream,
+        remote_addr: SocketAddr,
+        tracker: Arc<ConnectionTracker>,
+    ) {
+        let shutdown = tracker.shutdown_token();
         let stream = match &self.tls {
             None => Either::Left(stream),
             Some(tls) => match shutdown.run_until_cancelled(tls_handshake(tls, stream)).await.flatten() {
@@ -92,10 +97,10 @@ impl Protocol {
                 // The connection is closed when it was idle for a whole period: no request was in progress at its start
                 // or end, and none arrived in between.
                 loop {
-                    let before = tracker.exchanges_if_idle();
+                    let before = tracker.exchange_count_if_idle();
                     match tokio::time::timeout(LAST_EXCHANGE_TIMEOUT, connection.as_mut()).await {
                         Ok(ended) => break ended,
-                        Err(_) if before.is_some() && tracker.exchanges_if_idle() == before => return,
+                        Err(_) if before.is_some() && tracker.exchange_count_if_idle() == before => return,
                         Err(_) => {}
                     }
                 }

@@ -17,9 +17,9 @@ use super::log::Log;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::config::error::ConfigError;
-use crate::config::origins::Origins;
 use crate::config::reload::{Change, Values};
 use crate::config::settings::Settings;
+use crate::config::sources::ConfigSources;
 use crate::http::app::AppHandle;
 use crate::http::tls::Source;
 use crate::server::app;
@@ -36,7 +36,7 @@ pub(super) struct Reload {
     settings: Arc<ArcSwap<Settings>>,
     /// Configuration from which the settings in force were parsed.
     config: Arc<Config>,
-    origins: Arc<Origins>,
+    origins: Arc<ConfigSources>,
     log: Log,
     /// Actual port of the public listener, or `None` if it is a Unix socket.
     port: Option<u16>,
@@ -62,7 +62,7 @@ impl Reload {
         app_handle: AppHandle,
         settings: Arc<ArcSwap<Settings>>,
         config: Config,
-        origins: Origins,
+        origins: ConfigSources,
         log: Log,
         port: Option<u16>,
     ) -> Self {
@@ -96,9 +96,9 @@ impl Reload {
         loop {
             tokio::select! {
                 _ = hangups.recv() => {
-                    let app = self.app_handle.hold();
-                    app.key_directory.ask();
-                    app.tls.iter().for_each(|tls| tls.ask());
+                    let app = self.app_handle.load_full();
+                    app.key_directory.request_read();
+                    app.tls.iter().for_each(|tls| tls.request_reread());
                     if is_pipe {
                         tracing::info!("SIGHUP: reading keys and certificate again");
                     } else {
@@ -136,7 +136,7 @@ impl Reload {
                 let is_valid_again = self.last_error.take().is_some();
                 // Nothing is done if the values are the same as before, except after SIGHUP or after an error.
                 if is_valid_again || cause == Cause::Hangup || values != self.last_valid {
-                    reloads.succeeded(Now::read().wall);
+                    reloads.record_success(Now::read().wall);
                     if is_valid_again {
                         tracing::info!("the configuration can be used again");
                     }
@@ -144,7 +144,7 @@ impl Reload {
                 }
             }
             Err(error) => {
-                reloads.failed();
+                reloads.record_failure();
                 let message = error.to_string();
                 // The same error is logged only once, except after SIGHUP.
                 if cause == Cause::Hangup || self.last_error.as_ref() != Some(&message) {
@@ -164,9 +164,9 @@ impl Reload {
     fn apply(&mut self, values: Values, change: Change) {
         let Change { config, settings, applied, needs_restart } = change;
         if !applied.is_empty() {
-            let app = self.app_handle.hold();
-            app.throttle.limit_to(settings.throttle);
-            app.connections.trust(settings.trusted_proxies.clone());
+            let app = self.app_handle.load_full();
+            app.throttle.set_limits(settings.throttle);
+            app.connections.set_trusted_proxies(settings.trusted_proxies.clone());
             app.sessions.detect_copies(settings.copy_detection);
             self.app_handle.replace(app::with_settings(&app, &settings, self.port));
             self.log.set_levels(&settings);

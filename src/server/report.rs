@@ -63,7 +63,7 @@ async fn run(app: Arc<App>, name: String, changed: Arc<Notify>, mut stop: onesho
             () = tokio::time::sleep(REPORT_INTERVAL) => {}
         }
     }
-    if let Err(error) = app.store.forget_node(id).await {
+    if let Err(error) = app.store.delete_node_report(id).await {
         tracing::warn!(%error, "cannot delete the report of this node from the store; the node counts as running for half a minute more, and for `keys revoke` for longer");
     }
 }

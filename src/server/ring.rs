@@ -67,7 +67,7 @@ pub(crate) async fn rotate(app: Arc<App>, settings: Arc<ArcSwap<Settings>>) {
         match rotated {
             Ok(Some(kid)) => {
                 tracing::info!(%kid, "published a new key by schedule");
-                app.key_directory.ask();
+                app.key_directory.request_read();
             }
             Ok(None) => last_error = None,
             Err(error) => {
@@ -114,7 +114,7 @@ impl Schedule {
         let now = Now::read().wall;
         let ring = LockedRing::lock(&self.directory)?;
         // The next key is due if it would be activated at least one interval after the latest key.
-        let held = ring.read()?.refusing(&self.refused);
+        let held = ring.read()?.with_refused_keys(&self.refused);
         let latest = held.keys().iter().filter(|key| !key.is_revoked()).map(Key::dates);
         let latest = latest.filter_map(|dates| dates.activates_at).max();
         let activates_at = now.plus(self.activate_after);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::http::connections::Connection;
-use crate::http::connections::exchange::Tracker;
+use crate::http::connections::exchange::ConnectionTracker;
 
 /// A stream that reports reads and writes to its entry in the list of connections. Dropping it removes the entry.
 pub(super) struct TrackedStream<S> {
@@ -25,9 +25,9 @@ impl<S> TrackedStream<S> {
     /// Reports the result of a write.
     fn report_write(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match outcome {
-            Poll::Ready(Ok(1..)) => self.connection.has_written(),
+            Poll::Ready(Ok(1..)) => self.connection.record_write(),
             Poll::Ready(_) => {}
-            Poll::Pending => self.connection.stalls(),
+            Poll::Pending => self.connection.record_stall(),
         }
         outcome
     }
@@ -38,7 +38,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            self.connection.has_read();
+            self.connection.record_read();
         }
         outcome
     }
@@ -76,7 +76,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
 /// ([RFC 9113 section 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). hyper detects HTTP/2 by the same bytes.
 pub(super) struct Http2Detector<S> {
     stream: S,
-    tracker: Arc<Tracker>,
+    tracker: Arc<ConnectionTracker>,
     /// Part of the preface that has not arrived. Empty if the preface is complete, or if other bytes arrived.
     expected: &'static [u8],
 }
@@ -84,7 +84,7 @@ pub(super) struct Http2Detector<S> {
 impl<S> Http2Detector<S> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
-    pub(super) const fn new(stream: S, tracker: Arc<Tracker>) -> Self {
+    pub(super) const fn new(stream: S, tracker: Arc<ConnectionTracker>) -> Self {
         Self { stream, tracker, expected: Self::PREFACE }
     }
 
@@ -94,7 +94,7 @@ impl<S> Http2Detector<S> {
         let is_preface = self.expected.starts_with(&bytes[..count]);
         self.expected = if is_preface { &self.expected[count..] } else { &[] };
         if is_preface && self.expected.is_empty() {
-            self.tracker.speaks_http2();
+            self.tracker.mark_http2();
         }
     }
 }

@@ -7,30 +7,30 @@ use std::path::Path;
 use crate::config::listen::Listen;
 use crate::config::settings::Settings;
 use crate::file_owner::directory_of;
-use crate::hardening::{Change, Writable};
+use crate::hardening::{AllowedChanges, WritableDirectory};
 use crate::store::url::StoreUrl;
 
 /// Returns the directories in which a server with these settings changes files. `demo` is the directory that a demo
 /// creates for its keys and its database, and removes at its end.
-pub(crate) fn directories(settings: &Settings, demo: Option<&Path>) -> Vec<Writable> {
+pub(crate) fn directories(settings: &Settings, demo: Option<&Path>) -> Vec<WritableDirectory> {
     let mut all = Vec::new();
-    let mut add = |directory: &Path, change| all.push(Writable { directory: directory.to_owned(), change });
+    let mut add = |directory: &Path, change| all.push(WritableDirectory { directory: directory.to_owned(), change });
     if let StoreUrl::Sqlite(file) = &settings.store {
         // SQLite creates its additional files (such as the write-ahead log) next to the file itself, and not next to a
         // symbolic link.
         let real = fs::canonicalize(file);
-        add(directory_of(real.as_deref().unwrap_or(file)), Change::Files);
+        add(directory_of(real.as_deref().unwrap_or(file)), AllowedChanges::Files);
     }
-    add(&settings.key_directory, Change::Files);
+    add(&settings.key_directory, AllowedChanges::Files);
     for listen in [&settings.listen, &settings.admin_listen] {
         if let Listen::Unix(socket) = listen {
-            add(directory_of(socket), Change::Sockets);
+            add(directory_of(socket), AllowedChanges::Sockets);
         }
     }
     if let Some(demo) = demo {
-        add(demo, Change::Everything);
+        add(demo, AllowedChanges::Everything);
         // The directory itself is removed at the end.
-        add(directory_of(demo), Change::EmptyDirectories);
+        add(directory_of(demo), AllowedChanges::EmptyDirectories);
     }
     all
 }
@@ -41,29 +41,34 @@ mod tests {
 
     use super::*;
     use crate::config::layers::Flag;
-    use crate::config::origins::Origins;
+    use crate::config::sources::ConfigSources;
 
     /// Returns the directories and permitted changes for these settings.
-    fn directories_of(settings: &[(&str, &str)], demo: Option<&str>) -> Vec<(String, Change)> {
+    fn directories_of(settings: &[(&str, &str)], demo: Option<&str>) -> Vec<(String, AllowedChanges)> {
         let flag = |(setting, text): &(&str, &str)| Flag {
             flag: "--set".to_owned(),
             setting: (*setting).to_owned(),
             text: (*text).to_owned(),
         };
-        let origins = Origins::new(None, Vec::new(), settings.iter().map(flag).collect());
+        let origins = ConfigSources::new(None, Vec::new(), settings.iter().map(flag).collect());
         let (layers, config) = origins.read().expect("well formed");
         let settings = config.parse(&layers).expect("valid");
         let all = directories(&settings, demo.map(Path::new));
-        all.into_iter().map(|Writable { directory, change }| (directory.display().to_string(), change)).collect()
+        all.into_iter()
+            .map(|WritableDirectory { directory, change }| (directory.display().to_string(), change))
+            .collect()
     }
 
-    fn expected(all: &[(&str, Change)]) -> Vec<(String, Change)> {
+    fn expected(all: &[(&str, AllowedChanges)]) -> Vec<(String, AllowedChanges)> {
         all.iter().map(|(directory, change)| ((*directory).to_owned(), *change)).collect()
     }
 
     #[test]
     fn only_directories_of_database_keys_and_sockets_are_writable() {
-        assert_eq!(directories_of(&[], None), expected(&[(".", Change::Files), ("keys", Change::Files)]));
+        assert_eq!(
+            directories_of(&[], None),
+            expected(&[(".", AllowedChanges::Files), ("keys", AllowedChanges::Files)])
+        );
         let settings = [
             ("store", "sqlite:///absent/db/sealjar.db"),
             ("keys.dir", "/absent/keys"),
@@ -73,14 +78,14 @@ mod tests {
             ("tls.certificate", ""),
         ];
         let all = [
-            ("/absent/db", Change::Files),
-            ("/absent/keys", Change::Files),
-            ("/run/a", Change::Sockets),
-            (".", Change::Sockets),
+            ("/absent/db", AllowedChanges::Files),
+            ("/absent/keys", AllowedChanges::Files),
+            ("/run/a", AllowedChanges::Sockets),
+            (".", AllowedChanges::Sockets),
         ];
         assert_eq!(directories_of(&settings, None), expected(&all));
         let postgres = [("store", "postgres://sealjar@db.example.com/sealjar"), ("http.listen", "127.0.0.1:1")];
-        assert_eq!(directories_of(&postgres, None), expected(&[("keys", Change::Files)]));
+        assert_eq!(directories_of(&postgres, None), expected(&[("keys", AllowedChanges::Files)]));
     }
 
     #[test]
@@ -89,7 +94,7 @@ mod tests {
             &[("store", "sqlite:///tmp/demo/sealjar.db"), ("keys.dir", "/tmp/demo/keys")],
             Some("/tmp/demo"),
         );
-        let last = [("/tmp/demo", Change::Everything), ("/tmp", Change::EmptyDirectories)];
+        let last = [("/tmp/demo", AllowedChanges::Everything), ("/tmp", AllowedChanges::EmptyDirectories)];
         assert_eq!(all[2..], expected(&last));
     }
 
@@ -102,6 +107,6 @@ mod tests {
         let link = home.path().join("link.db");
         symlink(real.join("sealjar.db"), &link).expect("linked");
         let all = directories_of(&[("store", &format!("sqlite://{}", link.display()))], None);
-        assert_eq!(all[0], (real.display().to_string(), Change::Files));
+        assert_eq!(all[0], (real.display().to_string(), AllowedChanges::Files));
     }
 }

@@ -88,7 +88,7 @@ use crate::clock::Now;
 use crate::id::{Chain, IdHasher, Link};
 
 /// Default memory limit of copy detection, in bytes. It is enough for about 700,000 sessions that are in use at the same time.
-pub const DEFAULT_MEMORY: usize = 64 << 20;
+pub const DEFAULT_MEMORY_BYTES: usize = 64 << 20;
 
 /// Minimum renewal interval for copy detection. With a shorter one, an ordinary delay could end a session.
 const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(3 * 60);
@@ -154,7 +154,7 @@ pub(super) struct Chains {
 
 /// Memory usage of copy detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryUsage {
     /// Number of chains that are remembered.
     pub chains: usize,
     /// Maximum number of chains. If more than half of it are remembered, chains can be dropped.
@@ -226,8 +226,8 @@ impl Chains {
         self.memory_limit
     }
 
-    pub(super) fn usage(&self) -> Memory {
-        Memory {
+    pub(super) fn usage(&self) -> MemoryUsage {
+        MemoryUsage {
             chains: self.remembered.load(Ordering::Relaxed),
             capacity: self.shards.len() * 2 * TABLE_CAPACITY,
             dropped: self.dropped.load(Ordering::Relaxed),

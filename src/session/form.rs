@@ -34,14 +34,14 @@ pub const SIGN_IN_FORM_LIFETIME: Duration = Duration::from_secs(600);
 
 /// Id to which a form is bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
+pub enum FormBinding {
     /// Session for which the form was rendered.
     Session(Sid),
     /// Login form, which has no session yet.
     SignIn(FormId),
 }
 
-impl Bound {
+impl FormBinding {
     fn bytes(self) -> [u8; 17] {
         let (form_type, id) = match self {
             Self::Session(sid) => (0, *sid.as_bytes()),
@@ -68,7 +68,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
-    pub fn form_token(&self, bound: Bound, now: Now) -> Result<SealedToken, SealError> {
+    pub fn form_token(&self, bound: FormBinding, now: Now) -> Result<SealedToken, SealError> {
         self.seal_bytes(Purpose::FormToken, &self.cookie, &bound.bytes(), now)
     }
 
@@ -77,7 +77,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
-    pub fn steady_form_token(&self, sid: Sid, now: Now) -> Result<DeterministicFormToken, SealError> {
+    pub fn deterministic_form_token(&self, sid: Sid, now: Now) -> Result<DeterministicFormToken, SealError> {
         let ring = self.keys();
         let key = ring.sealing_key(self.revocations.time(now)).ok_or(SealError::NoActiveKey)?;
         Ok(key.sealer().form_mac().token(*sid.as_bytes()))
@@ -85,15 +85,15 @@ impl Sessions {
 
     /// Returns the id to which a form token is bound, or `None` if the token is not valid. The caller must compare the id with
     /// the session or the login form of the request.
-    pub fn open_form_token(&self, token: &[u8]) -> Option<Bound> {
+    pub fn open_form_token(&self, token: &[u8]) -> Option<FormBinding> {
         if let Some(deterministic) = DeterministicFormToken::parse(token) {
             let ring = self.keys();
             let key = ring.opening_key(deterministic.kid()?).ok()?;
-            return key.sealer().form_mac().id_of(&deterministic).map(|id| Bound::Session(Sid::from_bytes(id)));
+            return key.sealer().form_mac().id_of(&deterministic).map(|id| FormBinding::Session(Sid::from_bytes(id)));
         }
         let token = UntrustedToken::from_cookie_value(token)?;
         let mut buffer = token_buffer();
-        Bound::from_bytes(self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer)?)
+        FormBinding::from_bytes(self.open_bytes(Purpose::FormToken, &self.cookie, token, &mut buffer)?)
     }
 
     /// Returns the value of the login form's cookie. It is valid for [`SIGN_IN_FORM_LIFETIME`] from `now`.

@@ -80,7 +80,7 @@ impl Default for Lifetimes {
 impl Lifetimes {
     /// Returns the lifetime of the sessions with these flags.
     pub const fn of(&self, flags: Flags) -> Lifetime {
-        if flags.remembered() { self.remembered } else { self.ordinary }
+        if flags.is_remembered() { self.remembered } else { self.ordinary }
     }
 
     /// Returns the longer one of the two absolute timeouts.
@@ -157,7 +157,7 @@ impl Deadlines {
     }
 
     /// Whether the token is expired at `now`.
-    pub fn passed(self, now: UnixTime) -> bool {
+    pub fn is_expired(self, now: UnixTime) -> bool {
         now >= self.idle || now >= self.absolute
     }
 }
@@ -178,11 +178,11 @@ mod tests {
     fn expires_at_the_second_of_a_deadline() {
         let deadlines = Deadlines::at_sign_in(UnixTime(5000), LIFETIME, NO_CAP);
         assert_eq!(deadlines, Deadlines { idle: UnixTime(5100), absolute: UnixTime(6000) });
-        assert!(!deadlines.passed(UnixTime(5099)));
-        assert!(deadlines.passed(UnixTime(5100)));
+        assert!(!deadlines.is_expired(UnixTime(5099)));
+        assert!(deadlines.is_expired(UnixTime(5100)));
         let late = Deadlines { idle: UnixTime(6000), absolute: UnixTime(6000) };
-        assert!(!late.passed(UnixTime(5999)));
-        assert!(late.passed(UnixTime(6000)));
+        assert!(!late.is_expired(UnixTime(5999)));
+        assert!(late.is_expired(UnixTime(6000)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::claims::{BadClaims, Claims};
 use super::copy_detection::{self, Verdict};
 use super::lifetime::RenewalWindow;
-use super::{Cause, Identity, Presented, Refusal, Sessions, Verified, cookie_header, deadlines};
+use super::{Cause, Identity, PresentedSession, Refusal, Sessions, Verified, cookie_header, deadlines};
 use crate::clock::{CLOCK_SKEW, Now, UnixTime};
 use crate::id::Site;
 use crate::keyring::{KeyRing, NoKey};
@@ -43,7 +43,7 @@ impl Sessions {
         site: Site,
         now: Now,
         window: RenewalWindow,
-        mut on_copy: impl FnMut(Presented),
+        mut on_copy: impl FnMut(PresentedSession),
         accept: impl FnOnce(&Verified<'_>) -> R,
     ) -> Result<R, Refusal> {
         let judge = |claims: &Claims<'_>, time| match self.judge_copy(claims, time, now, window) {
@@ -169,7 +169,7 @@ impl Sessions {
     /// The first [`Refusal`] in the order invalid, expired, revoked, stale.
     pub fn check(&self, claims: &Claims<'_>, site: Site, now: Now) -> Result<UnixTime, Refusal> {
         if claims.identity.global_generation > self.revocations.global_generation() {
-            self.revocations.rollback().note_generation(claims.identity.global_generation);
+            self.revocations.rollback().record_generation(claims.identity.global_generation);
         }
         // The list is read before the time. Pruning raises the time before it removes entries. So if the entry of this token was
         // removed before the list is read, the time that is read afterwards is past the deadline of the token.
@@ -181,13 +181,13 @@ impl Sessions {
         if claims.sealed_at > time.plus(CLOCK_SKEW) {
             return Err(Refusal::Invalid(Cause::FromTheFuture));
         }
-        if deadlines(claims).passed(time) {
+        if deadlines(claims).is_expired(time) {
             return Err(Refusal::Expired);
         }
         if revoked {
             return Err(Refusal::Revoked);
         }
-        if !self.revocations.may_be_trusted(now) {
+        if !self.revocations.may_accept_sessions(now) {
             return Err(Refusal::Stale);
         }
         Ok(time)

@@ -18,7 +18,7 @@ pub(crate) enum BackupError {
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
     #[error("{} exists, and SQLite would read its content as a part of the copy", .0.display())]
-    Beside(PathBuf),
+    SqliteFileExists(PathBuf),
     #[error("{} is the name of a file that SQLite creates for the database itself", .0.display())]
     OfDatabase(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
@@ -40,7 +40,7 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
         return Err(BackupError::OfDatabase(path.to_owned()));
     }
     if let Some(existing) = made_by_sqlite(path).into_iter().find(|file| file.symlink_metadata().is_ok()) {
-        return Err(BackupError::Beside(existing));
+        return Err(BackupError::SqliteFileExists(existing));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // SQLite creates a journal next to the copy, so the copy is written in a temporary directory, which is removed as a whole.

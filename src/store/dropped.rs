@@ -11,7 +11,7 @@ use super::Store;
 use super::error::StoreError;
 use super::node::NodeReport;
 use super::postgres::pool::Limits;
-use super::records::{Account, Change, ProfileChange, Revoke, Sealing};
+use super::records::{Account, Change, ProfileChange, Revocation, SealingRecord};
 use super::url::StoreUrl;
 use crate::account::{Profile, Roles};
 use crate::clock::UnixTime;
@@ -55,19 +55,19 @@ const WRITES: [(&str, Write); 15] = [
     }),
     ("change_own_password", |store, number| {
         Box::pin(async move {
-            let alice = store.require(&account("alice").profile.login_name).await?;
+            let alice = store.require_account(&account("alice").profile.login_name).await?;
             store.change_own_password(&alice, &format!("hash {number}")).await.map(drop)
         })
     }),
     ("rehash", |store, _| Box::pin(store.rehash("alice", "old", "new"))),
     ("record_sealing", |store, _| {
-        let sealing = Sealing { lifetimes: Lifetimes::default(), lag: Duration::from_secs(11), fail_open: false };
+        let sealing = SealingRecord { lifetimes: Lifetimes::default(), lag: Duration::from_secs(11), fail_open: false };
         Box::pin(async move { store.record_sealing(&sealing, UnixTime(1), UnixTime(2)).await })
     }),
     ("record_pruned_through", |store, _| Box::pin(store.record_pruned_through(UnixTime(1)))),
     ("delete_expired", |store, _| Box::pin(async { store.delete_expired(UnixTime(1)).await.map(drop) })),
     ("report_node", |store, _| Box::pin(async { store.report_node(&node()).await })),
-    ("forget_node", |store, _| Box::pin(store.forget_node(NodeId::random()))),
+    ("forget_node", |store, _| Box::pin(store.delete_node_report(NodeId::random()))),
 ];
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn end_so_far(url: &StoreUrl) {
     store.revoke(&[session(), session(), session()]).await.expect("committed");
     let between = store.generation().await.expect("read");
     assert!(between >= at_least);
-    let end = |sub: &str, at_least| Revoke::SubjectSoFar { sub: sub.into(), at_least };
+    let end = |sub: &str, at_least| Revocation::SubjectSoFar { sub: sub.into(), at_least };
     let batch = [session(), end("a", at_least), session(), end("b", between + 1000)];
     let entries = store.revoke(&batch).await.expect("committed");
     let below = |entry: &Entry| if let Entry::Subject { below, .. } = entry { Some(*below) } else { None };
@@ -164,12 +164,12 @@ async fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<
     .await
 }
 
-fn session() -> Revoke {
-    Revoke::Session { sid: Sid::random(), token: None }
+fn session() -> Revocation {
+    Revocation::Session { sid: Sid::random(), token: None }
 }
 
-fn subject(sub: &str) -> Revoke {
-    Revoke::Subject { sub: sub.into(), below: 1 }
+fn subject(sub: &str) -> Revocation {
+    Revocation::Subject { sub: sub.into(), below: 1 }
 }
 
 fn account(name: &str) -> Account {

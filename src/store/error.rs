@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::{Now, UnixTime};
-use crate::revocation::retention::COMMITTED_WITHIN;
+use crate::revocation::retention::MAX_COMMIT_DURATION;
 
 /// Reason why a store operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub(crate) enum StoreError {
          Put the file back; or, if it is lost, remove {path}-wal and {path}-shm first",
         path = .0.display()
     )]
-    Left(PathBuf),
+    LogWithoutDatabase(PathBuf),
     #[error("the database {} cannot be written{reason}", path.display())]
     ReadOnly { path: PathBuf, reason: String },
     #[error("there is no space left for the database {}", .0.display())]
@@ -40,7 +40,7 @@ pub(crate) enum StoreError {
     #[error("the path {} is not UTF-8", .0.display())]
     NotUtf8(PathBuf),
     #[error("the user {user} of PostgreSQL at {server} lacks a privilege: {reason}")]
-    NoRight { server: String, user: String, reason: String },
+    MissingPrivilege { server: String, user: String, reason: String },
     #[error("{0} has none of Sealjar's tables")]
     WithoutTables(String),
     #[error("cannot open the database {}: {source}", path.display())]
@@ -56,9 +56,9 @@ pub(crate) enum StoreError {
     #[error("the database did not respond in time")]
     TimedOut,
     #[error("the database took too long to commit: the change may have been made or not")]
-    TooLate,
+    CommitTooLate,
     #[error("this machine's clock shows {here}, the database's clock shows {there}")]
-    ClocksApart { here: UnixTime, there: UnixTime },
+    ClocksDiffer { here: UnixTime, there: UnixTime },
     #[error("cannot bring the database up to date: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     #[error("the database's tables need a newer Sealjar (they require migration {needs}, this version has {known})")]
@@ -118,8 +118,8 @@ pub(super) async fn within<T>(
 /// it does not count.
 pub(super) fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
     match outcome {
-        Ok(done) if Now::read().boot.saturating_sub(began.boot) <= COMMITTED_WITHIN => Ok(done),
-        Ok(_) | Err(StoreError::TimedOut) => Err(StoreError::TooLate),
+        Ok(done) if Now::read().boot.saturating_sub(began.boot) <= MAX_COMMIT_DURATION => Ok(done),
+        Ok(_) | Err(StoreError::TimedOut) => Err(StoreError::CommitTooLate),
         Err(error) => Err(error),
     }
 }

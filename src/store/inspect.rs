@@ -3,7 +3,7 @@
 
 use super::error::{StoreError, within};
 use super::postgres::pool::{CALL_TIMEOUT, Limits};
-use super::records::{ServerFacts, Tables};
+use super::records::{ServerSettings, Tables};
 use super::url::StoreUrl;
 use super::{Store, call, postgres, sqlite};
 use crate::clock::UnixTime;
@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// Returns the settings of a PostgreSQL server, or `None` for SQLite.
-    pub(crate) async fn server_facts(&self) -> Result<Option<ServerFacts>, StoreError> {
+    pub(crate) async fn server_facts(&self) -> Result<Option<ServerSettings>, StoreError> {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(engine) => within(CALL_TIMEOUT, engine.server_facts()).await.map(Some),

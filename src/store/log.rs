@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::error::StoreError;
-use super::records::Revoke;
+use super::records::Revocation;
 use crate::clock::UnixTime;
 use crate::id::{Kid, Sid};
 use crate::revocation::Entry;
-use crate::revocation::retention::{self, Longest};
+use crate::revocation::retention::{self, MaxLifetimes};
 
 /// Facts from which a transaction that writes revocations computes their expiries. They are read in the same transaction.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,8 +15,8 @@ pub(super) struct Facts {
     pub(super) committed_at: UnixTime,
     /// Lowest generation that no session of a subject without an account has so far; see [`super::Store::generation`].
     next_generation: u64,
-    ordinary: Longest,
-    remembered: Longest,
+    ordinary: MaxLifetimes,
+    remembered: MaxLifetimes,
 }
 
 impl Facts {
@@ -27,14 +27,14 @@ impl Facts {
     }
 
     /// Returns the entry for a revocation, with its expiry.
-    pub(super) fn entry(&self, revoke: &Revoke) -> Entry {
-        let either = || self.ordinary.or(self.remembered);
+    pub(super) fn entry(&self, revoke: &Revocation) -> Entry {
+        let either = || self.ordinary.max(self.remembered);
         let subject = |sub: &str, below| {
             let expires_at = retention::expiry(self.committed_at, None, either());
             Entry::Subject { sub: sub.into(), below, expires_at }
         };
         match revoke {
-            Revoke::Session { sid, token } => {
+            Revocation::Session { sid, token } => {
                 let longest = token.map_or_else(either, |token| match token.remembered {
                     false => self.ordinary,
                     true => self.remembered,
@@ -42,8 +42,8 @@ impl Facts {
                 let deadline = token.map(|token| token.absolute_deadline);
                 Entry::Session { sid: *sid, expires_at: retention::expiry(self.committed_at, deadline, longest) }
             }
-            Revoke::Subject { sub, below } => subject(sub, *below),
-            Revoke::SubjectSoFar { sub, at_least } => subject(sub, self.next_generation.max(*at_least)),
+            Revocation::Subject { sub, below } => subject(sub, *below),
+            Revocation::SubjectSoFar { sub, at_least } => subject(sub, self.next_generation.max(*at_least)),
         }
     }
 
@@ -52,8 +52,12 @@ impl Facts {
     pub(super) fn set_longest(&mut self, remembered: bool, row: (i64, i64, i64, bool)) -> Result<(), StoreError> {
         let duration = |secs| Ok::<_, StoreError>(Duration::from_secs(unsigned(secs)?));
         let longest = if remembered { &mut self.remembered } else { &mut self.ordinary };
-        *longest =
-            Longest { idle: duration(row.0)?, absolute: duration(row.1)?, lag: duration(row.2)?, fail_open: row.3 };
+        *longest = MaxLifetimes {
+            idle: duration(row.0)?,
+            absolute: duration(row.1)?,
+            lag: duration(row.2)?,
+            fail_open: row.3,
+        };
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ const PAGE_ENTRIES: i64 = 2_000;
 
 /// Source or target of a migration: an open store, and its address without a password.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct End<'a> {
+pub(crate) struct Endpoint<'a> {
     pub(crate) store: &'a Store,
     pub(crate) name: &'a str,
 }
@@ -42,7 +42,7 @@ pub(crate) struct Progress {
 
 /// Outcome of a migration.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Moved {
+pub(crate) enum MigrationOutcome {
     /// The migration was finished by this call, which has copied these numbers of rows.
     Now(Contents),
     /// The migration was finished by an earlier call, and neither store has been changed since.
@@ -51,7 +51,7 @@ pub(crate) enum Moved {
 
 /// Reason why a migration was refused or failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MoveError {
+pub(crate) enum MigrationError {
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("both are the same database, or one is a copy of the other")]
@@ -67,17 +67,17 @@ pub(crate) enum MoveError {
 }
 
 /// Migrates everything, or continues an unfinished migration. Calls `report` after every page.
-pub(crate) async fn move_everything(
-    from: End<'_>,
-    to: End<'_>,
+pub(crate) async fn migrate(
+    from: Endpoint<'_>,
+    to: Endpoint<'_>,
     mut report: impl FnMut(Progress),
-) -> Result<Moved, MoveError> {
+) -> Result<MigrationOutcome, MigrationError> {
     // Check that the stores are different, complete and without servers.
     let state = from.store.migration_state().await?;
     state.check_complete()?;
     let source_id = state.store_id;
     if source_id == to.store.migration_state().await?.store_id {
-        return Err(MoveError::Same);
+        return Err(MigrationError::Same);
     }
     for end in [from, to] {
         refuse_servers(end).await?;
@@ -93,7 +93,7 @@ pub(crate) async fn move_everything(
             // The attempt that finished the target may have been interrupted before it marked the source.
             source.mark_moved(to.name).await?;
             source.commit().await?;
-            return Ok(Moved::Before);
+            return Ok(MigrationOutcome::Before);
         }
         incoming => incoming,
     };
@@ -131,7 +131,7 @@ pub(crate) async fn move_everything(
     // Check that the target is complete, copy the counters, and take the source out of use.
     let mut target = to.store.hold().await?;
     if target.contents(0).await? != all {
-        return Err(MoveError::Disturbed(to.name.to_owned()));
+        return Err(MigrationError::Disturbed(to.name.to_owned()));
     }
     target.set_counters(counters).await?;
     target.set_lifetimes(&source.lifetimes().await?).await?;
@@ -139,11 +139,11 @@ pub(crate) async fn move_everything(
     target.commit().await?;
     source.mark_moved(to.name).await?;
     source.commit().await?;
-    Ok(Moved::Now(all))
+    Ok(MigrationOutcome::Now(all))
 }
 
 /// Returns the position at which to continue. This is the beginning, unless the target has a part or all of the same migration.
-async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Result<Incoming, MoveError> {
+async fn prepare(to: Endpoint<'_>, begun: Incoming, moved_to: Option<String>) -> Result<Incoming, MigrationError> {
     let mut target = to.store.hold().await?;
     let state = target.migration_state().await?;
     if let Some(to) = state.moved_to {
@@ -154,7 +154,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
             return Ok(before);
         }
         Some(before) if !before.finished && before.source_id != begun.source_id => {
-            return Err(MoveError::OtherUnfinished { store: to.name.to_owned(), source_name: before.source });
+            return Err(MigrationError::OtherUnfinished { store: to.name.to_owned(), source_name: before.source });
         }
         before => before.is_some_and(|before| !before.finished),
     };
@@ -163,7 +163,7 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
     }
     // An unfinished migration may be overwritten: it contains only data of the source.
     if !unfinished && !target.contents(0).await?.is_empty() {
-        return Err(MoveError::NotEmpty(to.name.to_owned()));
+        return Err(MigrationError::NotEmpty(to.name.to_owned()));
     }
     target.begin_incoming(&begun).await?;
     target.commit().await?;
@@ -171,15 +171,20 @@ async fn prepare(to: End<'_>, begun: Incoming, moved_to: Option<String>) -> Resu
 }
 
 /// Records the progress of the copy. Fails if the recorded progress is not `place`.
-async fn advance(target: &mut Held<'_>, to: End<'_>, place: &Incoming, next: &Incoming) -> Result<(), MoveError> {
-    if target.advance(place, next).await? { Ok(()) } else { Err(MoveError::Disturbed(to.name.to_owned())) }
+async fn advance(
+    target: &mut Held<'_>,
+    to: Endpoint<'_>,
+    place: &Incoming,
+    next: &Incoming,
+) -> Result<(), MigrationError> {
+    if target.advance(place, next).await? { Ok(()) } else { Err(MigrationError::Disturbed(to.name.to_owned())) }
 }
 
-async fn refuse_servers(end: End<'_>) -> Result<(), MoveError> {
+async fn refuse_servers(end: Endpoint<'_>) -> Result<(), MigrationError> {
     let nodes = end.store.nodes().await?;
     let live: Vec<String> = nodes.into_iter().filter(Node::is_live).map(|node| node.report.name).collect();
     if live.is_empty() {
         return Ok(());
     }
-    Err(MoveError::Served { store: end.name.to_owned(), servers: live.join(", ") })
+    Err(MigrationError::Served { store: end.name.to_owned(), servers: live.join(", ") })
 }

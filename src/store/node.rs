@@ -8,11 +8,11 @@ use crate::id::{Kid, NodeId};
 use crate::revocation::{Freshness, WhenStale};
 
 /// Maximum age of the last report of a live node.
-pub(crate) const LIVE: Duration = Duration::from_secs(30);
+pub(crate) const LIVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Minimum time after its last report during which a node may still serve requests: it may be suspended or cut off from the
 /// store. A node without the store refuses all sessions when its list is stale. If `max_staleness` is longer than this, it
 /// applies instead.
-pub(crate) const MAY_SERVE: Duration = Duration::from_secs(300);
+pub(crate) const MIN_SERVING_TIME: Duration = Duration::from_secs(300);
 /// Minimum time after its last report during which a node may still serve requests if it accepts sessions with a stale list.
 /// It is unknown when such a node stops. But the report of a node that was killed must be deleted at some time.
 const MAY_SERVE_WITHOUT_STORE: Duration = Duration::from_secs(24 * 3600);
@@ -45,7 +45,7 @@ pub(crate) struct Node {
 /// Returns the time during which a node with this freshness may serve requests after its last report.
 pub(crate) fn serves_for(freshness: Freshness) -> Duration {
     match freshness.when_stale {
-        WhenStale::Refuse => freshness.max_staleness.max(MAY_SERVE),
+        WhenStale::Refuse => freshness.max_staleness.max(MIN_SERVING_TIME),
         WhenStale::Allow => freshness.max_staleness.max(MAY_SERVE_WITHOUT_STORE),
     }
 }
@@ -85,7 +85,7 @@ impl Node {
 
     /// Returns whether the node has reported recently.
     pub(crate) fn is_live(&self) -> bool {
-        self.age <= LIVE
+        self.age <= LIVE_TIMEOUT
     }
 }
 

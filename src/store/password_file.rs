@@ -10,7 +10,7 @@ use super::url::without_password;
 
 /// A password file that sqlx ignores.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ignored {
+pub(crate) struct IgnoredPasswordFile {
     pub(crate) path: PathBuf,
     /// Reason, for a message "the password file PATH is not used: REASON".
     pub(crate) reason: String,
@@ -22,7 +22,7 @@ pub(crate) const REMEDY: &str = "correct PGPASSFILE, or run chmod 600 on the fil
 
 /// Returns the password file for the store of this address if it is not usable. Returns `None` if the file is usable or not
 /// needed.
-pub(crate) fn ignored(url: &str) -> Option<Ignored> {
+pub(crate) fn find_ignored(url: &str) -> Option<IgnoredPasswordFile> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let is_postgres = url.starts_with("postgres");
     let has_password = without_password(url) != url || variable("PGPASSWORD").is_some();
@@ -32,7 +32,7 @@ pub(crate) fn ignored(url: &str) -> Option<Ignored> {
     of_files(variable("PGPASSFILE"), variable("HOME"))
 }
 
-fn of_files(named: Option<OsString>, home: Option<OsString>) -> Option<Ignored> {
+fn of_files(named: Option<OsString>, home: Option<OsString>) -> Option<IgnoredPasswordFile> {
     let is_named = named.is_some();
     let path = named.map(PathBuf::from).or_else(|| Some(PathBuf::from(home?).join(".pgpass")))?;
     let reason = match std::fs::File::open(&path).and_then(|file| file.metadata()) {
@@ -46,7 +46,7 @@ fn of_files(named: Option<OsString>, home: Option<OsString>) -> Option<Ignored> 
             _ => return None,
         },
     };
-    Some(Ignored { path, reason })
+    Some(IgnoredPasswordFile { path, reason })
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_store_that_needs_no_password_file_is_not_checked() {
-        assert_eq!(ignored("sqlite://a.db"), None);
-        assert_eq!(ignored("postgres://a:secret@b/c"), None);
+        assert_eq!(find_ignored("sqlite://a.db"), None);
+        assert_eq!(find_ignored("postgres://a:secret@b/c"), None);
     }
 }

@@ -22,7 +22,7 @@ use sqlx::{Connection, Executor, Row};
 
 use super::error::StoreError;
 use super::log::unsigned;
-use super::records::{Empty, State};
+use super::records::{EmptyPolicy, State};
 use super::versions;
 use crate::clock::UnixTime;
 use notifications::{NOTIFY_AND_COMMIT, Notifications};
@@ -44,11 +44,15 @@ struct Inner {
 }
 
 impl Store {
-    pub(crate) async fn open(options: &PgConnectOptions, limits: Limits, empty: Empty) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        options: &PgConnectOptions,
+        limits: Limits,
+        empty: EmptyPolicy,
+    ) -> Result<Self, StoreError> {
         let connector = Connector::new(options, limits);
         let mut connection = connector.connect().await?;
         connector.check_session(&mut connection).await?;
-        let is_usable = empty == Empty::Filled || has_tables(&mut connection).await?;
+        let is_usable = empty == EmptyPolicy::Filled || has_tables(&mut connection).await?;
         // Sends the termination message. Its delivery is not required.
         let _ = connection.close().await;
         if !is_usable {
@@ -161,7 +165,7 @@ fn explain_privilege(connector: &Connector, error: MigrateError) -> StoreError {
             if found.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) =>
         {
             let user = connector.options.get_username().to_owned();
-            StoreError::NoRight { server: connector.server(), user, reason: found.message().to_owned() }
+            StoreError::MissingPrivilege { server: connector.server(), user, reason: found.message().to_owned() }
         }
         _ => error.into(),
     }

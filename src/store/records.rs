@@ -10,11 +10,11 @@ use crate::clock::{STORE_CLOCK_SKEW, UnixTime};
 use crate::id::Sid;
 use crate::revocation::Entry;
 use crate::session::claims::Flags;
-use crate::session::{Lifetimes, Presented};
+use crate::session::{Lifetimes, PresentedSession};
 
 /// Policy for a database that has none of Sealjar's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Empty {
+pub(crate) enum EmptyPolicy {
     /// It is not opened, because its address is most likely wrong.
     Refused,
     /// The tables are created.
@@ -134,7 +134,7 @@ impl State {
     pub(crate) fn check_clock(&self, before: UnixTime, after: UnixTime) -> Result<(), StoreError> {
         match (self.clock, self.clock_difference(before, after)) {
             (Some(store), Some(difference)) if difference >= STORE_CLOCK_SKEW => {
-                Err(StoreError::ClocksApart { here: after, there: store })
+                Err(StoreError::ClocksDiffer { here: after, there: store })
             }
             _ => Ok(()),
         }
@@ -179,7 +179,7 @@ pub(crate) struct Logged {
 
 /// A revocation before it has an expiry. The transaction that writes it computes the expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Revoke {
+pub(crate) enum Revocation {
     /// Revokes one session. `token` has the facts of its token, if they are known.
     Session { sid: Sid, token: Option<TokenFacts> },
     /// Revokes all sessions of an account below this generation.
@@ -199,7 +199,7 @@ pub(crate) struct TokenFacts {
 /// Lifetimes with which this server seals tokens, and its maximum lag. They are recorded, so that all servers keep entries
 /// long enough.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sealing {
+pub(crate) struct SealingRecord {
     pub(crate) lifetimes: Lifetimes,
     pub(crate) lag: Duration,
     pub(crate) fail_open: bool,
@@ -215,7 +215,7 @@ pub(crate) struct Tables {
 
 /// Settings of a PostgreSQL server that determine how safe its commits are.
 #[derive(Debug, Clone)]
-pub(crate) struct ServerFacts {
+pub(crate) struct ServerSettings {
     pub(crate) version: String,
     pub(crate) fsync: bool,
     pub(crate) full_page_writes: bool,
@@ -226,9 +226,9 @@ pub(crate) struct ServerFacts {
     pub(crate) connections: i64,
 }
 
-impl From<&Presented> for Revoke {
-    fn from(presented: &Presented) -> Self {
-        let remembered = Flags::remembered(presented.flags);
+impl From<&PresentedSession> for Revocation {
+    fn from(presented: &PresentedSession) -> Self {
+        let remembered = Flags::is_remembered(presented.flags);
         let token = TokenFacts { absolute_deadline: presented.absolute_deadline, remembered };
         Self::Session { sid: presented.sid, token: Some(token) }
     }

@@ -28,7 +28,7 @@ use sqlx::sqlite::{
 
 use super::error::StoreError;
 use super::log::unsigned;
-use super::records::{Empty, State};
+use super::records::{EmptyPolicy, State};
 use super::versions;
 use crate::clock::UnixTime;
 use crate::file_owner::{Owner, PinnedDirectory, directory_of};
@@ -60,7 +60,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) async fn open(path: &Path, empty: Empty) -> Result<Self, StoreError> {
+    pub(crate) async fn open(path: &Path, empty: EmptyPolicy) -> Result<Self, StoreError> {
         Self::open_file(path, empty).await.map_err(|error| faults::explain(path, error))
     }
 
@@ -69,7 +69,7 @@ impl Store {
         outcome.map_err(|error| faults::explain(self.files.database(), error))
     }
 
-    async fn open_file(path: &Path, empty: Empty) -> Result<Self, StoreError> {
+    async fn open_file(path: &Path, empty: EmptyPolicy) -> Result<Self, StoreError> {
         if !files::is_there(path)? {
             return Err(StoreError::Missing(path.to_owned()));
         }
@@ -187,7 +187,7 @@ fn state((generation, pruned, needs, moved_to): (i64, i64, i64, Option<String>))
 
 /// Fails if the database has tables of another program and none of Sealjar's, or no tables at all and `empty` refuses it. The
 /// database is opened read-only, because opening it for writing would change the journal mode of another program's database.
-async fn refuse_other(path: &Path, empty: Empty) -> Result<(), StoreError> {
+async fn refuse_other(path: &Path, empty: EmptyPolicy) -> Result<(), StoreError> {
     let store = Store::open_to_inspect(path).await?;
     let inspect = async {
         let mut connection = store.read.acquire().await?;
@@ -198,7 +198,7 @@ async fn refuse_other(path: &Path, empty: Empty) -> Result<(), StoreError> {
     match found? {
         (true, _) => Ok(()),
         (false, true) => Err(StoreError::Foreign(path.to_owned())),
-        (false, false) if empty == Empty::Refused => Err(StoreError::WithoutTables(path.display().to_string())),
+        (false, false) if empty == EmptyPolicy::Refused => Err(StoreError::WithoutTables(path.display().to_string())),
         (false, false) => Ok(()),
     }
 }
@@ -261,18 +261,18 @@ mod tests {
     use super::*;
     use crate::id::Sid;
     use crate::revocation::Entry;
-    use crate::store::records::Revoke;
+    use crate::store::records::Revocation;
 
     /// Landlock allows the server to write only in the directory of the database.
     #[cfg(feature = "server")]
     #[test]
     fn a_large_sort_needs_no_file_in_another_directory() {
-        use crate::hardening::{Change, Landlock, Writable, limit};
+        use crate::hardening::{AllowedChanges, LandlockStatus, WritableDirectory, restrict_thread};
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
         let sort = async move {
-            let store = Store::open(&path, Empty::Filled).await.expect("a database");
+            let store = Store::open(&path, EmptyPolicy::Filled).await.expect("a database");
             let mut reading = store.reading().await.expect("a connection");
             let query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
                          SELECT length(text) FROM (SELECT randomblob(1000) AS text FROM n)
@@ -282,7 +282,9 @@ mod tests {
         };
         let directory = home.path().to_owned();
         let limited = std::thread::spawn(move || {
-            if limit(&[Writable { directory, change: Change::Files }]).expect("rules") == Landlock::Unsupported {
+            if restrict_thread(&[WritableDirectory { directory, change: AllowedChanges::Files }]).expect("rules")
+                == LandlockStatus::Unsupported
+            {
                 eprintln!("SKIPPED: this kernel does not have Landlock");
             }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -307,9 +309,9 @@ mod tests {
         sqlx::query("DELETE FROM revocation WHERE seq = 3").execute(&before).await.expect("pruned");
         before.close().await;
 
-        let store = Store::open(&path, Empty::Refused).await.expect("migrated");
+        let store = Store::open(&path, EmptyPolicy::Refused).await.expect("migrated");
         store
-            .revoke(&[Revoke::Session { sid: Sid::from_bytes([4; 16]), token: None }], UnixTime(1))
+            .revoke(&[Revocation::Session { sid: Sid::from_bytes([4; 16]), token: None }], UnixTime(1))
             .await
             .expect("committed");
         let rows = store.read_log(0, 10).await.expect("read").rows().expect("decoded");

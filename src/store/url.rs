@@ -19,15 +19,15 @@ pub(crate) enum StoreUrl {
 
 /// Protection of the connection to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     /// The connection does not leave this machine.
-    Here,
+    Local,
     /// The connection uses TLS, and the server's certificate must have its name.
-    Proven,
+    VerifiedTls,
     /// The connection uses TLS, but the name of the server is not checked.
-    Unproven,
+    UnverifiedTls,
     /// The connection may be unencrypted.
-    Open,
+    Unencrypted,
 }
 
 impl StoreUrl {
@@ -62,14 +62,14 @@ impl StoreUrl {
     }
 
     /// Returns the protection of connections to this store.
-    pub(crate) fn way(&self) -> Way {
+    pub(crate) fn transport(&self) -> Transport {
         match self {
-            Self::Sqlite(_) => Way::Here,
-            Self::Postgres(options) if is_local(options) => Way::Here,
+            Self::Sqlite(_) => Transport::Local,
+            Self::Postgres(options) if is_local(options) => Transport::Local,
             Self::Postgres(options) => match options.get_ssl_mode() {
-                PgSslMode::VerifyFull => Way::Proven,
-                PgSslMode::VerifyCa | PgSslMode::Require => Way::Unproven,
-                PgSslMode::Prefer | PgSslMode::Allow | PgSslMode::Disable => Way::Open,
+                PgSslMode::VerifyFull => Transport::VerifiedTls,
+                PgSslMode::VerifyCa | PgSslMode::Require => Transport::UnverifiedTls,
+                PgSslMode::Prefer | PgSslMode::Allow | PgSslMode::Disable => Transport::Unencrypted,
             },
         }
     }
@@ -261,19 +261,19 @@ mod tests {
     fn connections_to_another_machine_check_its_name_by_default() {
         let mode = |url: &str| match StoreUrl::parse(url) {
             Ok(StoreUrl::Postgres(options)) => {
-                (format!("{:?}", options.get_ssl_mode()), StoreUrl::Postgres(options).way())
+                (format!("{:?}", options.get_ssl_mode()), StoreUrl::Postgres(options).transport())
             }
             other => panic!("{other:?}"),
         };
         for (url, expected, way) in [
-            ("postgres://sealjar@db.example/sealjar", "VerifyFull", Way::Proven),
-            ("postgres://sealjar:sslmode=x@db.example/sealjar", "VerifyFull", Way::Proven),
-            ("postgres://sealjar@db.example/sealjar?application_name=sslmode=x", "VerifyFull", Way::Proven),
-            ("postgres://sealjar@db.example/sealjar?sslmode=require", "Require", Way::Unproven),
-            ("postgres://sealjar@db.example/sealjar?sslmode=prefer", "Prefer", Way::Open),
-            ("postgres://sealjar@db.example/sealjar?sslmode=disable", "Disable", Way::Open),
-            ("postgresql://sealjar@127.0.0.1/sealjar", "Prefer", Way::Here),
-            ("postgres:///sealjar?host=/run/postgresql", "Prefer", Way::Here),
+            ("postgres://sealjar@db.example/sealjar", "VerifyFull", Transport::VerifiedTls),
+            ("postgres://sealjar:sslmode=x@db.example/sealjar", "VerifyFull", Transport::VerifiedTls),
+            ("postgres://sealjar@db.example/sealjar?application_name=sslmode=x", "VerifyFull", Transport::VerifiedTls),
+            ("postgres://sealjar@db.example/sealjar?sslmode=require", "Require", Transport::UnverifiedTls),
+            ("postgres://sealjar@db.example/sealjar?sslmode=prefer", "Prefer", Transport::Unencrypted),
+            ("postgres://sealjar@db.example/sealjar?sslmode=disable", "Disable", Transport::Unencrypted),
+            ("postgresql://sealjar@127.0.0.1/sealjar", "Prefer", Transport::Local),
+            ("postgres:///sealjar?host=/run/postgresql", "Prefer", Transport::Local),
         ] {
             assert_eq!(mode(url), (expected.to_owned(), way), "{url}");
         }

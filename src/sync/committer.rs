@@ -19,7 +19,7 @@ use crate::clock::{Now, UnixTime, milliseconds};
 use crate::revocation::{RevocationList, retention};
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::records::Revoke;
+use crate::store::records::Revocation;
 
 /// Maximum number of revocations in one transaction.
 const MAX_BATCH: usize = 1024;
@@ -35,7 +35,7 @@ pub(crate) struct NotDurable;
 
 /// Revocations of one caller, and the channel for the result of their commit.
 struct Request {
-    revokes: Vec<Revoke>,
+    revokes: Vec<Revocation>,
     reply: oneshot::Sender<Result<(), NotDurable>>,
 }
 
@@ -52,12 +52,12 @@ pub(crate) struct Committer {
 
 impl Committer {
     /// Starts the task that commits revocations.
-    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, Committing) {
+    pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, CommitTask) {
         let (requests, waiting) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let unstored_since = Arc::new(AtomicU64::new(0));
         let task = tokio::spawn(run(list.clone(), store, waiting, stopped, unstored_since.clone()));
-        (Self { list, requests, unstored_since }, Committing { stop: Some(stop), task })
+        (Self { list, requests, unstored_since }, CommitTask { stop: Some(stop), task })
     }
 
     /// Returns the time since which the oldest uncommitted revocation waits, or `None` if the store has all revocations.
@@ -73,12 +73,12 @@ impl Committer {
     ///
     /// # Errors
     /// [`NotDurable`] if the commit does not succeed within [`COMMIT_TIMEOUT`].
-    pub(crate) async fn revoke(&self, revokes: Vec<Revoke>) -> Result<(), NotDurable> {
-        self.revoke_telling(revokes, |_| ()).await
+    pub(crate) async fn revoke(&self, revokes: Vec<Revocation>) -> Result<(), NotDurable> {
+        self.revoke_with(revokes, |_| ()).await
     }
 
     /// Revokes at once, and does not wait for the commit. The revocation is committed like the others.
-    pub(crate) fn revoke_later(&self, revoke: Revoke) {
+    pub(crate) fn revoke_later(&self, revoke: Revocation) {
         self.refuse(&revoke);
         let (reply, _) = oneshot::channel();
         // Fails only if the task has ended, because the process stops. Then the revocation ends with the process.
@@ -87,12 +87,12 @@ impl Committer {
 
     /// Revokes like [`Self::revoke`], and calls `on_new` for each new revocation: after it is in force in this process, and
     /// before it is committed.
-    pub(crate) async fn revoke_telling(
+    pub(crate) async fn revoke_with(
         &self,
-        revokes: Vec<Revoke>,
-        on_new: impl FnMut(&Revoke),
+        revokes: Vec<Revocation>,
+        on_new: impl FnMut(&Revocation),
     ) -> Result<(), NotDurable> {
-        let revokes: Vec<Revoke> = revokes.into_iter().filter(|revoke| !is_durable(&self.list, revoke)).collect();
+        let revokes: Vec<Revocation> = revokes.into_iter().filter(|revoke| !is_durable(&self.list, revoke)).collect();
         if revokes.is_empty() {
             return Ok(());
         }
@@ -107,14 +107,14 @@ impl Committer {
 
     /// Adds a pending entry to the list. Returns whether the revocation is new. A revocation that was read from the log is
     /// not new, although it is committed again.
-    fn refuse(&self, revoke: &Revoke) -> bool {
+    fn refuse(&self, revoke: &Revocation) -> bool {
         match revoke {
-            Revoke::Session { sid, token } => {
+            Revocation::Session { sid, token } => {
                 let is_refused = self.list.refuses_session(*sid);
                 let deadline = token.map_or(UnixTime(u64::MAX), |token| token.absolute_deadline);
                 self.list.add_pending(*sid, retention::pending_until(deadline)) && !is_refused
             }
-            Revoke::Subject { sub, below } | Revoke::SubjectSoFar { sub, at_least: below } => {
+            Revocation::Subject { sub, below } | Revocation::SubjectSoFar { sub, at_least: below } => {
                 self.list.add_pending_below(sub, *below)
             }
         }
@@ -123,13 +123,13 @@ impl Committer {
 
 /// The task that commits revocations.
 #[derive(Debug)]
-pub(crate) struct Committing {
+pub(crate) struct CommitTask {
     /// Signal to stop; `None` after it was sent.
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-impl Committing {
+impl CommitTask {
     /// Stops accepting requests, and repeats the commit of the waiting ones until it succeeds. Returns whether all of them
     /// are on disk within `timeout`. It may be called again after it returned `false` or was dropped.
     pub(crate) async fn finish(&mut self, timeout: Duration) -> bool {
@@ -149,7 +149,7 @@ async fn run(
     unstored_since: Arc<AtomicU64>,
 ) {
     // Revocations of failed commits. Their requests have received an error already.
-    let mut backlog: HashSet<Revoke> = HashSet::new();
+    let mut backlog: HashSet<Revocation> = HashSet::new();
     let mut is_failing = false;
     // Whether the queue is closed and empty.
     let mut is_drained = false;
@@ -177,7 +177,7 @@ async fn run(
         // Fill the batch with revocations of failed commits.
         let capacity = MAX_BATCH.saturating_sub(batch.len());
         batch.extend(backlog.iter().take(capacity).cloned());
-        let revokes: Vec<Revoke> = batch.iter().cloned().collect();
+        let revokes: Vec<Revocation> = batch.iter().cloned().collect();
         if unstored_since.load(Ordering::Relaxed) == 0 {
             unstored_since.store(milliseconds(Now::read().boot).max(1), Ordering::Relaxed);
         }
@@ -212,16 +212,16 @@ async fn run(
     }
 }
 
-fn is_durable(list: &RevocationList, revoke: &Revoke) -> bool {
+fn is_durable(list: &RevocationList, revoke: &Revocation) -> bool {
     match revoke {
-        Revoke::Session { sid, .. } => list.is_durable(*sid),
-        Revoke::Subject { sub, below } => list.is_durable_below(sub, *below),
+        Revocation::Session { sid, .. } => list.is_durable(*sid),
+        Revocation::Subject { sub, below } => list.is_durable_below(sub, *below),
         // Each commit revokes all sessions up to its own time. So a new request needs a new commit.
-        Revoke::SubjectSoFar { .. } => false,
+        Revocation::SubjectSoFar { .. } => false,
     }
 }
 
-async fn commit(list: &RevocationList, store: &Store, batch: &[Revoke]) -> Result<(), StoreError> {
+async fn commit(list: &RevocationList, store: &Store, batch: &[Revocation]) -> Result<(), StoreError> {
     if !batch.is_empty() {
         let entries = store.revoke(batch).await?;
         entries.iter().for_each(|entry| list.add_durable(entry));
@@ -246,8 +246,8 @@ mod tests {
         let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
         let (committer, _committing) = Committer::start(list, store.clone());
-        let session = Revoke::Session { sid: Sid::random(), token: None };
-        let account = Revoke::Subject { sub: "alice".into(), below: 2 };
+        let session = Revocation::Session { sid: Sid::random(), token: None };
+        let account = Revocation::Subject { sub: "alice".into(), below: 2 };
         let log_out = || {
             let committer = committer.clone();
             let revokes = vec![session.clone(), account.clone()];

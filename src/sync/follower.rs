@@ -17,7 +17,7 @@ use crate::revocation::{Freshness, RevocationList, WhenStale, retention};
 use crate::session::Lifetimes;
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::store::records::Sealing;
+use crate::store::records::SealingRecord;
 use crate::sync::lag::Lag;
 use crate::sync::log_reader::{Position, Reading, catch_up};
 
@@ -26,7 +26,7 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Maximum delay between two attempts to reach a store that is unavailable.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// Interval, by the boot clock, at which lifetimes and clock are recorded. Pruning follows each record.
-const RECORD_INTERVAL: Duration = retention::CLOCK_RECORDED_EVERY;
+const RECORD_INTERVAL: Duration = retention::CLOCK_RECORD_INTERVAL;
 /// Delay before the next attempt if recording or pruning failed.
 const RECORD_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Time for which a record of lifetimes is valid in advance. It is extended with each record.
@@ -38,7 +38,7 @@ pub(crate) struct Follower {
     store: Store,
     list: Arc<RevocationList>,
     lag: Arc<Lag>,
-    sealing: Sealing,
+    sealing: SealingRecord,
     position: Position,
     steps: StepGuard,
     /// Latest time that this server's clock has shown.
@@ -63,9 +63,9 @@ impl Follower {
     ) -> Result<Self, StoreError> {
         let now = Now::read();
         let Freshness { max_staleness, when_stale } = list.freshness();
-        let sealing = Sealing {
+        let sealing = SealingRecord {
             lifetimes,
-            lag: max_staleness.saturating_add(store.poll_interval()).saturating_add(retention::COMMITTED_WITHIN),
+            lag: max_staleness.saturating_add(store.poll_interval()).saturating_add(retention::MAX_COMMIT_DURATION),
             fail_open: when_stale == WhenStale::Allow,
         };
         let state = store.state().await?;
@@ -88,7 +88,7 @@ impl Follower {
         // Entries that were written earlier may expire too early for them, but these entries are in the list.
         follower.record(now, false).await?;
         catch_up(&follower.store, &follower.list, &mut follower.position, Reading::Initial).await?;
-        follower.list.fit();
+        follower.list.resize_filters();
         Ok(follower)
     }
 
@@ -157,7 +157,7 @@ impl Follower {
     async fn poll(&mut self) -> Result<(), StoreError> {
         // The clocks first: a step of the clock is detected even while the store is unavailable, and recorded afterwards.
         let now = Now::read();
-        if let Some(before) = self.steps.look(now) {
+        if let Some(before) = self.steps.observe(now) {
             tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
             // Tokens were sealed at the time before the step. Entries must be kept longer than these tokens.
             self.reached = self.reached.max(before);

@@ -46,8 +46,8 @@ impl KeyDirectory {
     }
 
     /// Requests a read, and does not wait for it.
-    pub(crate) fn ask(&self) {
-        self.reads.ask();
+    pub(crate) fn request_read(&self) {
+        self.reads.request();
     }
 
     /// Waits for a read that begins after this call, but at most for [`Self::TIMEOUT`].
@@ -69,7 +69,7 @@ impl KeyDirectory {
         loop {
             // Wait for the interval, or for a request; but not less than the minimum interval.
             let began = Instant::now();
-            if tokio::time::timeout(REREAD_INTERVAL, self.reads.asked()).await.is_ok() {
+            if tokio::time::timeout(REREAD_INTERVAL, self.reads.requested()).await.is_ok() {
                 tokio::time::sleep_until(began + MIN_REREAD_INTERVAL).await;
             }
             self.reads.begin();

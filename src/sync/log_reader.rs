@@ -62,7 +62,7 @@ pub(super) async fn catch_up(
             && !rows.first().is_some_and(|row| row.seq == *seq && row.entry == *entry)
         {
             if entry.expires_at() >= page.state.pruned_through {
-                list.rollback().note_loss(page.state.global_generation);
+                list.rollback().record_loss(page.state.global_generation);
             }
             *position = None;
             page = store.read_log(0, PAGE_ROWS).await?;
@@ -99,7 +99,7 @@ pub(super) async fn catch_up(
 fn add_rows(rows: &[Logged], list: &RevocationList, reading: Reading<'_>) {
     for row in rows {
         if let Reading::Live(lag) = reading
-            && !list.holds(&row.entry)
+            && !list.refuses_entry(&row.entry)
         {
             audit::revoked_elsewhere(&row.entry);
             row.age.iter().for_each(|age| lag.observe(*age));
@@ -117,7 +117,7 @@ mod tests {
     use crate::id::Sid;
     use crate::revocation::{Freshness, WhenStale};
     use crate::store::Limits;
-    use crate::store::records::{Revoke, TokenFacts};
+    use crate::store::records::{Revocation, TokenFacts};
     use crate::store::url::StoreUrl;
 
     #[tokio::test]
@@ -133,7 +133,7 @@ mod tests {
         let token = Some(TokenFacts { absolute_deadline: UnixTime(u64::MAX), remembered: false });
         // A first and a second full page. The second one begins with the last row of the first, so it has one new row less.
         for more in [PAGE_ROWS, PAGE_ROWS - 1, 1, 0] {
-            let revokes: Vec<_> = (0..more).map(|_| Revoke::Session { sid: Sid::random(), token }).collect();
+            let revokes: Vec<_> = (0..more).map(|_| Revocation::Session { sid: Sid::random(), token }).collect();
             store.revoke(&revokes).await.expect("committed");
             catch_up(&store, &list, &mut position, Reading::Initial).await.expect("read");
             expected += usize::try_from(more).expect("positive");

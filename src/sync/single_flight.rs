@@ -33,7 +33,7 @@ impl<T> Default for SingleFlight<T> {
 
 impl<T: Clone> SingleFlight<T> {
     /// Requests a call, and does not wait for it.
-    pub(crate) fn ask(&self) {
+    pub(crate) fn request(&self) {
         self.wanted.notify_one();
     }
 
@@ -42,13 +42,13 @@ impl<T: Clone> SingleFlight<T> {
     pub(crate) async fn next(&self, timeout: Duration) -> Option<T> {
         let mut calls = self.calls.subscribe();
         let begun = calls.borrow().begun;
-        self.ask();
+        self.request();
         let ended = tokio::time::timeout(timeout, calls.wait_for(|calls| calls.ended > begun)).await;
         ended.ok()?.ok()?.last.clone()
     }
 
     /// Waits for a request. Called by the task that makes the calls.
-    pub(crate) async fn asked(&self) {
+    pub(crate) async fn requested(&self) {
         self.wanted.notified().await;
     }
 
@@ -95,7 +95,7 @@ mod tests {
         assert!(poll_once(&mut one).await.is_none() && poll_once(&mut other).await.is_none());
         flight.end("old");
         assert!(poll_once(&mut one).await.is_none(), "that call began before the request");
-        flight.asked().await;
+        flight.requested().await;
         flight.begin();
         assert!(poll_once(&mut one).await.is_none(), "the call has not ended");
         flight.end("new");

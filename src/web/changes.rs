@@ -91,7 +91,7 @@ impl Changes {
 
 /// Waits for something that any client can request, such as the key of an invented key id. From now on, the call belongs to the
 /// class with the separate limit. If its client has disconnected and the limit is reached, the call ends here.
-pub(crate) async fn wait_for_anybody<T>(wait: impl Future<Output = T>) -> T {
+pub(crate) async fn untrusted_wait<T>(wait: impl Future<Output = T>) -> T {
     if CALL.try_with(|call| call.mark_untrusted()) == Ok(false) {
         // It is safe to end the call: nothing has been changed yet, and no client waits for a response.
         CALL.with(|call| call.end.cancel());
@@ -195,7 +195,7 @@ mod tests {
         // One half of the clients disconnect before the wait begins, the other half during the wait.
         for number in 0..2 * MAX_ABANDONED {
             let mut stopped = stop.subscribe();
-            let mut waits = Box::pin(changes.run(async move { wait_for_anybody(stopped.recv()).await.ok() }));
+            let mut waits = Box::pin(changes.run(async move { untrusted_wait(stopped.recv()).await.ok() }));
             assert!(poll_once(waits.as_mut()).is_pending());
             if number % 2 == 0 {
                 tokio::task::yield_now().await;

@@ -43,7 +43,7 @@ impl Cookies {
     /// Returns the cookies of the embedding application `name`. A token is bound to the name of its cookie. So neither a server
     /// nor an application with another name accepts a token of this application, even if all of them have the same keys. This is
     /// necessary because none of them has the revocation list of another.
-    pub(crate) fn of_app(name: &AppName, domain: Option<&Domain>, plain_http: bool) -> Self {
+    pub(crate) fn for_app(name: &AppName, domain: Option<&Domain>, plain_http: bool) -> Self {
         Self::with_stem(&format!("sealjar-app-{}", name.0), domain, plain_http)
     }
 
@@ -63,7 +63,7 @@ impl Cookies {
     }
 
     /// Returns the name and the attributes of the session cookie as text, without its value.
-    pub(crate) fn in_words(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!("{}{}", self.session.as_str(), self.session_scope)
     }
 
@@ -107,7 +107,7 @@ impl Cookies {
         match change {
             CookieChange::Keep => {}
             CookieChange::Set(session) => {
-                let age = session.flags.remembered().then(|| session.deadlines.idle.since(now).as_secs());
+                let age = session.flags.is_remembered().then(|| session.deadlines.idle.since(now).as_secs());
                 append(headers, name, session.token.expose(), scope, age);
             }
             CookieChange::Clear => append(headers, name, "", scope, Some(0)),

@@ -73,9 +73,9 @@ pub(crate) struct Served {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadAuthority {
     /// The request names no authority, several, or two that differ.
-    NotOne,
+    NotExactlyOne,
     /// The authority is not served here.
-    Foreign,
+    NotServed,
 }
 
 impl Hosts {
@@ -99,22 +99,26 @@ impl Hosts {
     }
 
     /// Returns the origin whose authority a request for a public route names.
-    pub(crate) fn of_request(&self, uri: &Uri, headers: &HeaderMap) -> Result<&Served, BadAuthority> {
+    pub(crate) fn find_public(&self, uri: &Uri, headers: &HeaderMap) -> Result<&Served, BadAuthority> {
         let authority = authority(uri, headers)?;
-        self.origins.iter().find(|served| served.origin.is_named_by(authority)).ok_or(BadAuthority::Foreign)
+        self.origins.iter().find(|served| served.origin.is_named_by(authority)).ok_or(BadAuthority::NotServed)
     }
 
     /// Returns the authority that a request for a verify route names.
-    pub(crate) fn of_verify_request<'r>(&self, uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
+    pub(crate) fn check_verify_authority<'r>(
+        &self,
+        uri: &'r Uri,
+        headers: &'r HeaderMap,
+    ) -> Result<&'r [u8], BadAuthority> {
         let authority = authority(uri, headers)?;
         let is_named = |name: &String| authority.eq_ignore_ascii_case(name.as_bytes());
-        let is_accepted = self.verify_authorities.iter().any(is_named) || self.protected(authority).is_some();
-        is_accepted.then_some(authority).ok_or(BadAuthority::Foreign)
+        let is_accepted = self.verify_authorities.iter().any(is_named) || self.find_protected(authority).is_some();
+        is_accepted.then_some(authority).ok_or(BadAuthority::NotServed)
     }
 
     /// Returns the origin of a host that clients request from a proxy: a configured origin, or any host in the cookie domain.
     /// Returns `None` for other hosts.
-    pub(crate) fn protected(&self, authority: &[u8]) -> Option<Cow<'_, Served>> {
+    pub(crate) fn find_protected(&self, authority: &[u8]) -> Option<Cow<'_, Served>> {
         if let Some(served) = self.origins.iter().find(|served| served.origin.is_named_by(authority)) {
             return Some(Cow::Borrowed(served));
         }
@@ -142,7 +146,7 @@ pub(crate) fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r 
         (Some(authority), Some(host), None) if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
             Ok(host.as_bytes())
         }
-        _ => Err(BadAuthority::NotOne),
+        _ => Err(BadAuthority::NotExactlyOne),
     }
 }
 
@@ -163,7 +167,7 @@ mod tests {
     fn a_request_names_exactly_one_authority_that_is_served() {
         let served = hosts(&["https://app.example.com", "http://localhost:8080"], None);
         let find = |uri: &str, names: &[&str]| {
-            let found = served.of_request(&uri.parse().expect("a target"), &headers(names)).cloned();
+            let found = served.find_public(&uri.parse().expect("a target"), &headers(names)).cloned();
             found.map(|served| served.origin.to_string())
         };
         let app = Ok("https://app.example.com".to_owned());
@@ -177,7 +181,7 @@ mod tests {
             ("/x", &["app.example.com", "app.example.com"]),
             ("https://app.example.com/x", &["localhost:8080"]),
         ] {
-            assert_eq!(find(uri, names), Err(BadAuthority::NotOne), "{uri} {names:?}");
+            assert_eq!(find(uri, names), Err(BadAuthority::NotExactlyOne), "{uri} {names:?}");
         }
         for host in [
             "",
@@ -190,7 +194,7 @@ mod tests {
             "xapp.example.com",
             "sealjar:8080",
         ] {
-            assert_eq!(find("/x", &[host]), Err(BadAuthority::Foreign), "{host}");
+            assert_eq!(find("/x", &[host]), Err(BadAuthority::NotServed), "{host}");
         }
     }
 
@@ -198,7 +202,7 @@ mod tests {
     fn verify_routes_accept_additional_authorities() {
         let served = hosts(&["https://app.example.com"], None);
         let is_accepted =
-            |host: &str| served.of_verify_request(&"/x".parse().expect("a target"), &headers(&[host])).is_ok();
+            |host: &str| served.check_verify_authority(&"/x".parse().expect("a target"), &headers(&[host])).is_ok();
         for host in ["sealjar:8080", "SEALJAR:8080", "app.example.com"] {
             assert!(is_accepted(host), "{host}");
         }
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn all_hosts_of_a_cookie_domain_are_one_site() {
         let served = hosts(&["https://a.example.com"], Some("Example.com"));
-        let find = |authority: &str| served.protected(authority.as_bytes()).map(|found| found.into_owned());
+        let find = |authority: &str| served.find_protected(authority.as_bytes()).map(|found| found.into_owned());
         let listed = find("a.example.com").expect("a configured origin");
         let below = find("b.example.com:8443").expect("a host in the cookie domain");
         assert_eq!(listed.site, below.site);
@@ -220,7 +224,7 @@ mod tests {
             assert_eq!(find(foreign), None, "{foreign}");
         }
         let without = hosts(&["https://a.example.com", "https://b.example.com"], None);
-        let site = |host: &str| without.protected(host.as_bytes()).map(|found| found.site);
+        let site = |host: &str| without.find_protected(host.as_bytes()).map(|found| found.site);
         assert_ne!(site("a.example.com"), site("b.example.com"));
         assert_eq!(site("c.example.com"), None);
     }

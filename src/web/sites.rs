@@ -82,8 +82,8 @@ impl Sites {
     }
 
     /// Returns the cookies of an embedding application.
-    pub(crate) fn cookies_of_app(&self, name: &AppName) -> Cookies {
-        Cookies::of_app(name, self.domain.as_ref(), self.plain_http)
+    pub(crate) fn cookies_for_app(&self, name: &AppName) -> Cookies {
+        Cookies::for_app(name, self.domain.as_ref(), self.plain_http)
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{remove_traces_of_faketime, text};
+use crate::harness::{remove_faketime_shared_memory, text};
 pub(crate) use system::run_checked;
 use system::{children, free_port, pid, program, unprivileged};
 
@@ -211,7 +211,7 @@ impl Drop for Postgres {
             let _ = kill_process(pid(&self.server), Signal::QUIT);
             let _ = self.server.wait();
         }
-        remove_traces_of_faketime(self.server.id());
+        remove_faketime_shared_memory(self.server.id());
         if std::thread::panicking() {
             eprintln!("PostgreSQL's log:\n{}", self.log());
         }

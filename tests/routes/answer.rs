@@ -24,14 +24,14 @@ impl Session {
 
 /// A response with its whole body.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
     pub(crate) session: Option<Session>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn new(status: u16, headers: HeaderMap, body: String) -> Self {
         Self { status, session: Session::of(&headers), headers, body }
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use salvo::http::HeaderMap;
 use serde_json::json;
 
-use super::answer::Answer;
+use super::answer::Response;
 use super::fixture::{PASSWORD, Site, login_body, name};
 use crate::account::{Profile, Roles};
 
 const NEW: &str = "another horse battery";
 /// Routes that change state, with valid form fields for each. A test in `src/http.rs` checks that the list is complete.
-pub(crate) const ACTIONS: [(&str, &str); 5] = [
+pub(crate) const ACTION_ROUTES: [(&str, &str); 5] = [
     ("/auth/login", "login=alice&password=correct+horse+battery"),
     ("/auth/logout", ""),
     ("/auth/logout/all", ""),
@@ -21,7 +21,7 @@ pub(crate) const ACTIONS: [(&str, &str); 5] = [
     ("/auth/reauthenticate", "password=correct+horse+battery"),
 ];
 /// Routes that only show state. A test in `src/http.rs` checks that the list is complete.
-pub(crate) const VIEWS: [&str; 16] = [
+pub(crate) const VIEW_ROUTES: [&str; 16] = [
     "/",
     "/.well-known/change-password",
     "/auth",
@@ -40,15 +40,15 @@ pub(crate) const VIEWS: [&str; 16] = [
     "/protected",
 ];
 
-async fn act(site: &Site, path: &str, fields: &'static str, cookie: &str) -> Answer {
+async fn act(site: &Site, path: &str, fields: &'static str, cookie: &str) -> Response {
     site.post(path).cookie(cookie).body("application/x-www-form-urlencoded", fields).send().await
 }
 
 /// Returns responses of all types with a description of each: to programs and to browsers, with and without a session, for
 /// successful and for refused requests.
-async fn every_answer(site: &Site) -> Vec<(String, Answer)> {
+async fn every_answer(site: &Site) -> Vec<(String, Response)> {
     let mut all = Vec::new();
-    for path in VIEWS {
+    for path in VIEW_ROUTES {
         let session = site.login("alice").await;
         for cookie in ["", &session.cookie()] {
             for host in ["127.0.0.1", "elsewhere.example"] {
@@ -58,7 +58,7 @@ async fn every_answer(site: &Site) -> Vec<(String, Answer)> {
             }
         }
     }
-    for (path, fields) in ACTIONS {
+    for (path, fields) in ACTION_ROUTES {
         for cookie in [String::new(), site.login("alice").await.cookie()] {
             all.push((format!("POST {path} without fields"), act(site, path, "x=y", &cookie).await));
             all.push((format!("POST {path}"), act(site, path, fields, &cookie).await));
@@ -150,7 +150,7 @@ async fn the_largest_possible_account_fits_into_a_cookie() {
 async fn safe_methods_never_start_change_or_end_a_session() {
     let site = Site::new().await;
     let session = site.login("alice").await;
-    for (path, fields) in ACTIONS {
+    for (path, fields) in ACTION_ROUTES {
         for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
             for cookie in ["", &session.cookie()] {
                 let request = site.request(method, &format!("{path}?{fields}")).cookie(cookie);
@@ -178,7 +178,7 @@ async fn no_response_can_be_read_loaded_or_run_by_another_origin() {
     let plain = site.get("/protected").session(&session).send().await;
     let called = site.get("/protected?callback=f&jsonp=f&cb=f").session(&session).send().await;
     assert_eq!((called.header("content-type"), &called.body), (plain.header("content-type"), &plain.body), "no JSONP");
-    for (path, _) in ACTIONS {
+    for (path, _) in ACTION_ROUTES {
         let preflight = site.request("OPTIONS", path).header("origin", "https://evil.example");
         let preflight = preflight.header("access-control-request-method", "POST");
         let response = preflight.header("access-control-request-headers", "content-type").send().await;
@@ -246,7 +246,7 @@ async fn only_a_password_at_its_routes_starts_a_session() {
         "/auth/style.css",
         "/openapi.json",
     ];
-    for path in VIEWS.into_iter().filter(|path| !needs_no_session.contains(path)) {
+    for path in VIEW_ROUTES.into_iter().filter(|path| !needs_no_session.contains(path)) {
         for (name, value) in fields {
             let response = site.get(&format!("{path}{query}")).header(name, value).send().await;
             let is_login_page = path == "/auth/login" && response.status == 200;
@@ -258,7 +258,7 @@ async fn only_a_password_at_its_routes_starts_a_session() {
         let request = site.post(path).json(&login_body("alice", PASSWORD));
         assert_eq!(request.send().await.verdict(), "401 missing", "{path}");
     }
-    for (path, fields) in ACTIONS.into_iter().filter(|(path, _)| *path != "/auth/login") {
+    for (path, fields) in ACTION_ROUTES.into_iter().filter(|(path, _)| *path != "/auth/login") {
         let response = act(&site, path, fields, "").await;
         assert!(response.session.is_none(), "{path}");
     }
@@ -324,7 +324,7 @@ async fn every_action_refuses_a_compressed_body() {
     const FORM: &str = "application/x-www-form-urlencoded";
     let site = Site::new().await;
     let session = site.login("alice").await;
-    for (path, fields) in ACTIONS {
+    for (path, fields) in ACTION_ROUTES {
         for codings in [
             &["gzip"][..],
             &["br"],

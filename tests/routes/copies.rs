@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site};
 use crate::metrics::COPIED_SESSIONS;
 
@@ -22,7 +22,7 @@ struct Browser<'s> {
 
 impl Browser<'_> {
     /// Sends a GET request, and stores the cookie of the response.
-    async fn get(&mut self, path: &str) -> Answer {
+    async fn get(&mut self, path: &str) -> Response {
         let response = self.site.get(path).session(&self.session).header("x-forwarded-method", "GET").send().await;
         self.session = response.session.clone().unwrap_or_else(|| self.session.clone());
         response

@@ -7,13 +7,13 @@ use std::sync::OnceLock;
 use salvo::http::Method;
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::answer::Response;
 use super::fixture::Site;
 use crate::http::openapi;
 
 /// Asserts that the description contains the status of a response, and the reason if it is a problem. Skips paths and methods
 /// that are not described, verify routes with rules, and the reason of a response to HEAD, which has no body.
-pub(super) fn check(site: &Site, method: &Method, path: &str, response: &Answer) {
+pub(super) fn check(site: &Site, method: &Method, path: &str, response: &Response) {
     static DESCRIPTION: OnceLock<Value> = OnceLock::new();
     let description = DESCRIPTION
         .get_or_init(|| serde_json::from_str(&openapi::of_public(&site.app.hosts, &site.app.cookies)).expect("JSON"));

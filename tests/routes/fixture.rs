@@ -22,13 +22,13 @@ use tokio_util::task::TaskTracker;
 use crate::account::{DisplayName, Email, LoginName, Password, Profile, Roles};
 use crate::clock::{Clock, Now, UnixTime};
 use crate::config::layers::Flag;
-use crate::config::origins::Origins;
 use crate::config::settings::Settings;
-use crate::hardening::{Hardening, Landlock};
+use crate::config::sources::ConfigSources;
+use crate::hardening::{Hardening, LandlockStatus};
 use crate::http;
 use crate::http::app::{App, AppHandle};
 use crate::http::connections::Connections;
-use crate::http::connections::exchange::Tracker;
+use crate::http::connections::exchange::ConnectionTracker;
 use crate::http::entrance::Entrance;
 use crate::http::node_reports;
 use crate::http::pages::Pages;
@@ -41,8 +41,8 @@ use crate::routes::answer::Session;
 use crate::routes::request::RequestBuilder;
 use crate::server::app;
 use crate::store::Store;
-use crate::store::records::{Account, Change, Empty};
-use crate::sync::committer::{Committer, Committing};
+use crate::store::records::{Account, Change, EmptyPolicy};
+use crate::sync::committer::{CommitTask, Committer};
 
 /// Password of every account that a test does not give another one.
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -54,13 +54,13 @@ pub(crate) struct Site {
     pub(crate) handle: AppHandle,
     pub(crate) app: Arc<App>,
     routes: Arc<Routes>,
-    tracker: Arc<Tracker>,
+    tracker: Arc<ConnectionTracker>,
     clock: Arc<Mutex<Now>>,
     keys: PathBuf,
     settings: Settings,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Stops the committer when it is dropped.
-    _committing: Committing,
+    _committing: CommitTask,
     home: Arc<TempDir>,
 }
 
@@ -77,7 +77,7 @@ impl Site {
         let keys = home.path().join("keys");
         LockedRing::init(&keys, settings.lifetimes.longest(), now.wall).expect("a new directory");
         Store::create(&settings.store).expect("a new database");
-        let store = Store::open(&settings.store, settings.store_limits, Empty::Filled).await.expect("a database");
+        let store = Store::open(&settings.store, settings.store_limits, EmptyPolicy::Filled).await.expect("a database");
         let site = Self::start(home, keys, settings, store, now);
         site.add_user("alice", &["staff"]).await;
         site
@@ -121,13 +121,13 @@ impl Site {
             tls: None,
             pages: Pages::open(&settings.pages, settings.sites.plain_http()).expect("a logo that can be read"),
             port: None,
-            hardening: Hardening { dumpable: false, landlock: Landlock::Off },
+            hardening: Hardening { dumpable: false, landlock: LandlockStatus::Off },
         };
         let handle = AppHandle::new(app::new(&settings, parts).expect("threads start"));
         let site = Self {
             tracker: connect(&connections),
             routes: Arc::new(http::public(handle.clone())),
-            app: handle.hold(),
+            app: handle.load_full(),
             handle,
             clock,
             keys,
@@ -136,7 +136,7 @@ impl Site {
             _committing: committing,
             home,
         };
-        site.follow();
+        site.start_background_tasks();
         site
     }
 
@@ -146,16 +146,16 @@ impl Site {
     }
 
     /// Starts the tasks that read the key directory and the reports of other servers. Requests may wait for these tasks.
-    pub(crate) fn follow(&self) {
+    pub(crate) fn start_background_tasks(&self) {
         let app = self.app.clone();
         let keys = self.keys.clone();
-        let reports = tokio::spawn(node_reports::follow(app.node_reports.clone(), app.store.clone()));
+        let reports = tokio::spawn(node_reports::read_on_request(app.node_reports.clone(), app.store.clone()));
         let reads = tokio::spawn(async move { app.key_directory.follow(&app.sessions, &keys, |_| ()).await });
         self.tasks.lock().expect("no panic").extend([reports, reads]);
     }
 
     /// Aborts the tasks of [`Self::follow`]. Requests that need them wait until it is called again.
-    pub(crate) fn stop_following(&self) {
+    pub(crate) fn stop_background_tasks(&self) {
         self.tasks.lock().expect("no panic").drain(..).for_each(|task| task.abort());
     }
 
@@ -188,7 +188,7 @@ impl Site {
 
     /// Returns the change with which an operator sets this password.
     pub(crate) async fn password(&self, login: &str, password: &str, must_change: bool) -> Change {
-        let account = self.app.store.require(&name(login)).await.expect("an account");
+        let account = self.app.store.require_account(&name(login)).await.expect("an account");
         Change::Password { hash: self.hash(password, &account.profile).await, must_change }
     }
 
@@ -233,9 +233,9 @@ impl Site {
 
     fn read_keys(&self) {
         // A read in progress would replace the new key ring by the old one.
-        self.stop_following();
+        self.stop_background_tasks();
         self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a valid key ring"));
-        self.follow();
+        self.start_background_tasks();
     }
 
     /// Creates a key file. The key seals from `activates_at`, or from the next second at which no other key starts.
@@ -346,7 +346,7 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        self.stop_following();
+        self.stop_background_tasks();
     }
 }
 
@@ -359,12 +359,12 @@ fn parse(home: &TempDir, settings: &[&str]) -> Settings {
         Flag { flag: "--set".to_owned(), setting: setting.to_owned(), text: text.to_owned() }
     };
     let flags: Vec<_> = base.iter().chain(settings).map(|text| flag(text)).collect();
-    let (layers, config) = Origins::new(None, Vec::new(), flags).read().expect("well-formed settings");
+    let (layers, config) = ConfigSources::new(None, Vec::new(), flags).read().expect("well-formed settings");
     config.parse(&layers).expect("valid settings")
 }
 
 /// Opens a connection that stays open, and returns the tracker of its requests.
-fn connect(connections: &Arc<Connections>) -> Arc<Tracker> {
+fn connect(connections: &Arc<Connections>) -> Arc<ConnectionTracker> {
     let mut tracker = None;
     let peer = SocketAddr::from(([127, 0, 0, 1], 1)).into();
     connections.open(&peer, &TaskTracker::new(), |connection| {

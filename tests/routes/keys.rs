@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site, login_body};
 use crate::id::NodeId;
 use crate::session::{Cause, Refusal};
@@ -15,7 +15,7 @@ mod unknown_key;
 
 /// Every route that checks a session. With a live session, each responds with 200. `/auth/logout/all` is last, because it ends
 /// the other sessions of the account.
-pub(crate) const OF_SESSIONS: [(&str, &str); 11] = [
+pub(crate) const SESSION_ROUTES: [(&str, &str); 11] = [
     ("GET", "/auth/status"),
     ("GET", "/protected"),
     ("GET", "/auth/renew"),
@@ -30,7 +30,7 @@ pub(crate) const OF_SESSIONS: [(&str, &str); 11] = [
 ];
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn send(site: &Site, (method, path): (&str, &str), session: &Session) -> Answer {
+async fn send(site: &Site, (method, path): (&str, &str), session: &Session) -> Response {
     site.request(method, path).session(session).json(&json!({ "password": PASSWORD })).send().await
 }
 
@@ -86,7 +86,7 @@ async fn a_published_key_opens_before_it_seals() {
 async fn every_route_accepts_a_token_once_its_key_has_arrived() {
     let site = Site::new().await;
     let other = site.another_server().await;
-    for route in OF_SESSIONS {
+    for route in SESSION_ROUTES {
         let session = session_of_new_key(&site, &other).await;
         assert_eq!(send(&other, route, &session).await.verdict(), "401 invalid", "{route:?} without the key");
         site.deliver(session.kid(), &other);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::Answer;
+use super::answer::Response;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
-use crate::account::password::checker::PANICS;
+use crate::account::password::checker::PANICKING_PASSWORD;
 use crate::store::records::Change;
 
 const JSON: &str = "application/json";
@@ -15,7 +15,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const LARGE_HASH: &str =
     "$argon2id$v=19$m=262144,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-async fn post(site: &Site, media_type: &str, body: &str) -> Answer {
+async fn post(site: &Site, media_type: &str, body: &str) -> Response {
     site.post("/auth/login").body(media_type, body.to_owned()).send().await
 }
 
@@ -94,7 +94,7 @@ async fn a_panic_in_the_check_is_500_and_the_next_sign_in_works() {
     let site = Site::new().await;
     // More requests than password threads, and more than the failures that the throttle allows.
     for _ in 0..20 {
-        let response = site.post("/auth/login").json(&login_body("alice", PANICS)).send().await;
+        let response = site.post("/auth/login").json(&login_body("alice", PANICKING_PASSWORD)).send().await;
         assert_eq!(response.verdict(), "500 error");
     }
     let response = tokio::time::timeout(Duration::from_secs(60), site.login("alice")).await;

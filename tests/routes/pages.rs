@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
 use crate::account::Roles;
 use crate::store::records::Change;
 
-async fn open(site: &Site, path: &str, cookie: &str) -> Answer {
+async fn open(site: &Site, path: &str, cookie: &str) -> Response {
     site.get(path).cookie(cookie).navigate().send().await
 }
 
-async fn submit(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+async fn submit(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Response {
     site.post(path).cookie(cookie).navigate().header("origin", ORIGIN).form(fields).send().await
 }
 
 /// Submits a form like an old browser that sends no `Sec-Fetch-*` fields.
-async fn submit_from_old_browser(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+async fn submit_from_old_browser(site: &Site, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Response {
     let request = site.post(path).cookie(cookie).header("accept", "text/html").header("origin", ORIGIN);
     request.form(fields).send().await
 }
@@ -28,7 +28,7 @@ async fn sign_in_form(site: &Site) -> (String, String) {
 }
 
 /// Returns the form cookie that a page sets, after it has asserted its attributes.
-fn form_cookie(page: &Answer) -> String {
+fn form_cookie(page: &Response) -> String {
     let set = page.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
     let mut ours = set.filter(|value| value.starts_with("__Host-sealjar-form="));
     let (cookie, attributes) = ours.next().and_then(|value| value.split_once(';')).expect("a form cookie");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site, login_body};
 use crate::store::records::Change;
 
@@ -12,11 +12,11 @@ const NEW: &str = "another password";
 /// Password that an operator has set, and that the user must change.
 const TEMPORARY: &str = "for the first day";
 
-async fn post(site: &Site, cookie: &str, body: Value) -> Answer {
+async fn post(site: &Site, cookie: &str, body: Value) -> Response {
     site.post("/auth/password").cookie(cookie).json(&body).send().await
 }
 
-async fn change(site: &Site, session: &Session, old: &str, new: &str) -> Answer {
+async fn change(site: &Site, session: &Session, old: &str, new: &str) -> Response {
     post(site, &session.cookie(), json!({ "old_password": old, "new_password": new })).await
 }
 
@@ -133,7 +133,7 @@ async fn the_form_shows_errors_next_to_fields_and_redirects() {
     let session = site.login("alice").await;
     let page = site.get("/auth/password").session(&session).navigate().send().await;
     assert!(page.page().1.contains("autocomplete=\"new-password\""));
-    let submit = async |page: &Answer, old: &str, new: &str| {
+    let submit = async |page: &Response, old: &str, new: &str| {
         let token = page.hidden("csrf_token");
         let fields = [("old_password", old), ("new_password", new), ("csrf_token", &*token)];
         site.post("/auth/password").session(&session).navigate().form(&fields).send().await

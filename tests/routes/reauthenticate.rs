@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site};
 
-async fn reauthenticate(site: &Site, session: &Session, body: Value) -> Answer {
+async fn reauthenticate(site: &Site, session: &Session, body: Value) -> Response {
     site.post("/auth/reauthenticate").session(session).json(&body).send().await
 }
 
@@ -59,7 +59,7 @@ async fn the_form_shows_errors_next_to_fields_and_redirects() {
     let mut session = site.login("alice").await;
     let page = site.get("/auth/reauthenticate?rd=%2Fadmin").session(&session).navigate().send().await;
     assert_eq!((page.page().0, page.hidden("rd")), (200, "/admin".to_owned()));
-    let submit = async |session: &Session, page: &Answer, password: &str| {
+    let submit = async |session: &Session, page: &Response, password: &str| {
         let token = page.hidden("csrf_token");
         let rd = page.hidden("rd");
         let fields = [("password", password), ("rd", &*rd), ("csrf_token", &*token)];

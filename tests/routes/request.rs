@@ -8,7 +8,7 @@ use salvo::hyper::body::{Body, Bytes};
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use serde_json::Value;
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::described;
 use super::fixture::Site;
 use crate::id::Kid;
@@ -87,7 +87,7 @@ impl<'s> RequestBuilder<'s> {
         Self { body: ReqBody::Once(body.into()), ..with_type }
     }
 
-    pub(crate) async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Response {
         let mut request = HyperRequest::new(self.body);
         let target = if self.version == Version::HTTP_2 && self.path.starts_with('/') {
             format!("http://{}{}", self.headers["host"].to_str().expect("ASCII"), self.path)
@@ -100,7 +100,7 @@ impl<'s> RequestBuilder<'s> {
         *request.headers_mut() = self.headers;
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let response = Answer::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await;
+        let response = Response::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await;
         described::check(self.site, &method, &path, &response);
         response
     }
@@ -113,7 +113,7 @@ impl Session {
     }
 }
 
-impl Answer {
+impl Response {
     async fn of(response: HyperResponse<ResBody>) -> Self {
         let (head, body) = response.into_parts();
         let body = String::from_utf8(collect(body).await).expect("text");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::Site;
 
 /// Path of every public route. A test in `src/http.rs` checks that it is complete.
@@ -64,7 +64,7 @@ fn with_suffixes(route: &str) -> Vec<String> {
 }
 
 /// Sends requests to a path with different methods, bodies and HTTP versions. Returns the responses with a description of each.
-async fn request_variants(site: &Site, session: &Session, path: &str) -> Vec<(&'static str, Answer)> {
+async fn request_variants(site: &Site, session: &Session, path: &str) -> Vec<(&'static str, Response)> {
     let with_method = |method: &str| site.request(method, path).session(session);
     let mut responses = Vec::new();
     for (variant, request) in [
@@ -149,7 +149,7 @@ async fn a_route_always_has_the_same_header_fields() {
         let responses = request_variants(&site, &session, route).await;
         let (_, first) = &responses[0];
         let names =
-            |response: &Answer| -> BTreeSet<String> { response.headers.keys().map(ToString::to_string).collect() };
+            |response: &Response| -> BTreeSet<String> { response.headers.keys().map(ToString::to_string).collect() };
         for (variant, response) in
             responses.iter().filter(|(variant, _)| !variant.starts_with("POST") && *variant != "OPTIONS")
         {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::config::Config;
 
-use super::answer::Answer;
+use super::answer::Response;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
 
 const WRONG: &str = "wrong password";
@@ -20,7 +20,7 @@ const ATTACKER: &str = "127.0.0.2";
 /// Address of the user of the account.
 const USER: &str = "127.0.0.3";
 
-async fn sign_in(site: &Site, from: &str, login: &str, password: &str) -> Answer {
+async fn sign_in(site: &Site, from: &str, login: &str, password: &str) -> Response {
     site.post("/auth/login").from(from).json(&login_body(login, password)).send().await
 }
 

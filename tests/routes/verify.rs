@@ -11,7 +11,7 @@ mod redirects;
 mod renewal;
 mod rules;
 
-use super::answer::{Answer, Session};
+use super::answer::{Response, Session};
 use super::fixture::Site;
 
 const SHAPES: [&str; 3] = ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy"];
@@ -46,11 +46,11 @@ async fn behind_proxy() -> (Site, Session) {
     (site, session)
 }
 
-async fn send(site: &Site, method: &str, path: &str, cookie: &str, fields: Fields<'_>) -> Answer {
+async fn send(site: &Site, method: &str, path: &str, cookie: &str, fields: Fields<'_>) -> Response {
     site.request(method, path).cookie(cookie).headers(fields).send().await
 }
 
-fn identity(response: &Answer) -> Vec<Option<&str>> {
+fn identity(response: &Response) -> Vec<Option<&str>> {
     IDENTITY.iter().map(|name| response.header(name)).collect()
 }
 

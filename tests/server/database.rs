@@ -14,7 +14,7 @@ pub(crate) async fn run(database: &mut SqliteConnection, statement: &str) {
 }
 
 /// Inserts `count` revocations of random session ids, which no session has.
-pub(crate) async fn fill(home: &Home, count: i64) {
+pub(crate) async fn insert_revocations(home: &Home, count: i64) {
     let statement = format!(
         "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {count})
          INSERT INTO revocation (sid, expires_at) SELECT randomblob(16), unixepoch() + 3600 FROM number"

@@ -22,13 +22,13 @@ pub(crate) use answer::{Answer, Session};
 /// Password of every account that [`Home::add_user`] creates.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Maximum time that a test waits for anything. It is long enough for a loaded machine; a successful test never takes this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Polls a condition until it is true. Fails the test if that takes longer than [`PATIENCE`].
-pub(crate) fn until(what: &str, mut is_true: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let started = tokio::time::Instant::now();
     while !is_true() {
-        assert!(started.elapsed() < PATIENCE, "timed out waiting until {what}");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "timed out waiting until {what}");
     }
 }
 
@@ -55,7 +55,7 @@ impl Home {
         all.extend_from_slice(settings);
         let settings = all.into_iter().map(str::to_owned).collect();
         let home = Self { directory: tempfile::tempdir().expect("a directory"), settings };
-        home.ok(&["keys", "init"]);
+        home.run_ok(&["keys", "init"]);
         home.add_user("alice");
         home
     }
@@ -103,7 +103,7 @@ impl Home {
     }
 
     /// Runs a command that must succeed, and returns its standard output.
-    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run_ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
@@ -111,7 +111,7 @@ impl Home {
 
     /// Returns the output of `sealjar keys list --json`.
     pub(crate) fn keys(&self) -> Vec<Value> {
-        let listed: Value = serde_json::from_str(&self.ok(&["keys", "list", "--json"])).expect("JSON");
+        let listed: Value = serde_json::from_str(&self.run_ok(&["keys", "list", "--json"])).expect("JSON");
         listed.as_array().expect("a list").clone()
     }
 
@@ -134,11 +134,11 @@ impl Home {
             command.args(serve.get_args()).current_dir(self.directory.path());
             command
         };
-        self.start_by(limited, &[])
+        self.start_through(limited, &[])
     }
 
     /// Starts a server through another command, which `wrap` makes from the server's command and which ends with an `exec` of it.
-    pub(crate) fn start_by(&self, wrap: impl FnOnce(&Command) -> Command, arguments: &[&str]) -> Server<'_> {
+    pub(crate) fn start_through(&self, wrap: impl FnOnce(&Command) -> Command, arguments: &[&str]) -> Server<'_> {
         Server::run(wrap(&self.serve(arguments)))
     }
 
@@ -277,7 +277,7 @@ impl Server<'_> {
 
     /// Returns the next log line. `what` is the text that the test waits for, and is used in the panic message.
     fn next_line(&mut self, what: &str) -> Value {
-        self.log.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
+        self.log.recv_timeout(WAIT_TIMEOUT).unwrap_or_else(|error| match error {
             RecvTimeoutError::Timeout => panic!("no log line with {what:?}"),
             RecvTimeoutError::Disconnected => {
                 panic!("the server ended before it logged {what:?}: {:?}", self.child.wait())
@@ -299,7 +299,7 @@ impl Server<'_> {
     pub(crate) fn events_until_exit(&mut self, name: &str) -> Vec<String> {
         let mut subjects = Vec::new();
         loop {
-            let line = match self.log.recv_timeout(PATIENCE) {
+            let line = match self.log.recv_timeout(WAIT_TIMEOUT) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Disconnected) => return subjects,
                 Err(RecvTimeoutError::Timeout) => panic!("the server does not exit"),
@@ -323,7 +323,7 @@ impl Server<'_> {
                 return line;
             }
             // Other lines may arrive without end.
-            assert!(started.elapsed() < PATIENCE, "no log line with {what:?}");
+            assert!(started.elapsed() < WAIT_TIMEOUT, "no log line with {what:?}");
         }
     }
 
@@ -414,7 +414,7 @@ impl Server<'_> {
             if found == verdict {
                 return started.elapsed();
             }
-            assert!(started.elapsed() < PATIENCE, "the status is {found}, not {verdict}");
+            assert!(started.elapsed() < WAIT_TIMEOUT, "the status is {found}, not {verdict}");
         }
     }
 }
@@ -423,12 +423,12 @@ impl Drop for Server<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        remove_traces_of_faketime(self.pid());
+        remove_faketime_shared_memory(self.pid());
     }
 }
 
 /// Removes the shared memory that libfaketime does not free if its process is killed.
-pub(crate) fn remove_traces_of_faketime(pid: u32) {
+pub(crate) fn remove_faketime_shared_memory(pid: u32) {
     for trace in ["faketime_shm", "sem.faketime_sem"] {
         let _ = std::fs::remove_file(format!("/dev/shm/{trace}_{pid}"));
     }
@@ -447,7 +447,7 @@ pub(crate) fn client() -> &'static reqwest::Client {
     thread_local! {
         // One client per test: its connections belong to the Tokio runtime that created them.
         static CLIENT: &'static reqwest::Client = Box::leak(Box::new(
-            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(PATIENCE).build().expect("a client"),
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(WAIT_TIMEOUT).build().expect("a client"),
         ));
     }
     CLIENT.with(|client| *client)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sealjar::clock::{Now, StepGuard, UnixTime};
 use sealjar::id::{self, Sid, Site};
 use sealjar::keyring::{Dates, Key, KeyRing};
-use sealjar::revocation::retention::{self, Longest};
+use sealjar::revocation::retention::{self, MaxLifetimes};
 use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale};
 use sealjar::seal::token::{UntrustedToken, token_buffer};
 use sealjar::seal::{CookieName, Purpose, SealedToken, Sealer};
@@ -60,12 +60,12 @@ impl World {
 
     /// Moves both clocks forward, and marks the list as synchronized.
     pub(crate) fn pass(&mut self, secs: u64) {
-        self.pass_without_news(Duration::from_secs(secs));
+        self.pass_unsynced(Duration::from_secs(secs));
         self.list().mark_synced(self.now);
     }
 
     /// Moves both clocks forward, as if the store could not be read meanwhile.
-    pub(crate) fn pass_without_news(&mut self, span: Duration) {
+    pub(crate) fn pass_unsynced(&mut self, span: Duration) {
         self.now.wall = self.now.wall.plus(span);
         self.now.boot += span;
     }
@@ -104,7 +104,7 @@ impl World {
     pub(crate) fn expiry(&self, session: Option<&SealedSession>) -> UnixTime {
         let Lifetime { idle, absolute } =
             session.map_or(self.lifetimes.remembered, |session| self.lifetimes.of(session.flags));
-        let longest = Longest { idle, absolute, lag: MAX_STALENESS, fail_open: false };
+        let longest = MaxLifetimes { idle, absolute, lag: MAX_STALENESS, fail_open: false };
         let absolute_deadline = session.map(|session| session.deadlines.absolute);
         retention::expiry(self.list().time(self.now), absolute_deadline, longest)
     }
@@ -116,7 +116,7 @@ impl World {
 
     /// Removes expired entries if the follower would do so now. Returns whether it did.
     pub(crate) fn prune(&self, guard: &mut StepGuard) -> bool {
-        guard.look(self.now);
+        guard.observe(self.now);
         let may_prune = guard.may_prune(self.now);
         if may_prune {
             self.list().prune(self.list().time(self.now));

@@ -6,7 +6,7 @@ use sealjar::id::{FormId, Sid};
 use sealjar::keyring::KeyRing;
 use sealjar::seal::{CookieName, Purpose};
 use sealjar::session::SealError;
-use sealjar::session::form::{Bound, SIGN_IN_FORM_LIFETIME};
+use sealjar::session::form::{FormBinding, SIGN_IN_FORM_LIFETIME};
 
 use crate::fixture::{COOKIE, World, forge, key, key_with, secret};
 
@@ -25,7 +25,7 @@ fn open_login_form(world: &World, fields: &[String]) -> Option<FormId> {
 fn a_token_opens_to_what_it_is_bound_to_and_differs_each_time() {
     let world = World::new();
     let id = [7; 16];
-    for bound in [Bound::Session(Sid::from_bytes(id)), Bound::SignIn(FormId::from_bytes(id))] {
+    for bound in [FormBinding::Session(Sid::from_bytes(id)), FormBinding::SignIn(FormId::from_bytes(id))] {
         let token = || world.sessions.form_token(bound, world.now).expect("an active key");
         assert_eq!(world.sessions.open_form_token(token().expose().as_bytes()), Some(bound));
         assert_ne!(token().expose(), token().expose());
@@ -36,10 +36,10 @@ fn a_token_opens_to_what_it_is_bound_to_and_differs_each_time() {
 fn a_deterministic_token_is_constant_and_names_its_session() {
     let world = World::new();
     let deterministic =
-        |number: u8| world.sessions.steady_form_token(Sid::from_bytes([number; 16]), world.now).expect("a key");
+        |number: u8| world.sessions.deterministic_form_token(Sid::from_bytes([number; 16]), world.now).expect("a key");
     assert_eq!(deterministic(7), deterministic(7));
     assert_ne!(deterministic(7), deterministic(8));
-    let bound = Bound::Session(Sid::from_bytes([7; 16]));
+    let bound = FormBinding::Session(Sid::from_bytes([7; 16]));
     assert_eq!(world.sessions.open_form_token(deterministic(7).expose()), Some(bound));
 }
 
@@ -47,7 +47,7 @@ fn a_deterministic_token_is_constant_and_names_its_session() {
 fn a_deterministic_token_is_the_id_and_its_mac() {
     let world = World::new();
     let sid = Sid::from_bytes([7; 16]);
-    let token = world.sessions.steady_form_token(sid, world.now).expect("a key");
+    let token = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
     let mut mac_key = [0; 32];
     hkdf::Hkdf::<sha2::Sha256>::new(None, secret(1).expose())
         .expand(b"sealjar v1 form token mac", &mut mac_key)
@@ -63,9 +63,9 @@ fn a_deterministic_token_is_the_id_and_its_mac() {
 #[test]
 fn refuses_any_change_of_a_token_and_any_other_binding() {
     let world = World::new();
-    let bound = Bound::Session(Sid::from_bytes([7; 16]));
+    let bound = FormBinding::Session(Sid::from_bytes([7; 16]));
     let open = |text: &[u8]| world.sessions.open_form_token(text);
-    let steady = world.sessions.steady_form_token(Sid::from_bytes([7; 16]), world.now);
+    let steady = world.sessions.deterministic_form_token(Sid::from_bytes([7; 16]), world.now);
     let sealed = world.sessions.form_token(bound, world.now).expect("an active key");
     for token in [sealed.expose().as_bytes(), steady.expect("a key").expose()] {
         for length in 0..token.len() {
@@ -148,14 +148,14 @@ fn no_other_cookie_is_accepted_as_a_login_form() {
 #[test]
 fn forms_are_valid_while_their_key_opens_tokens() {
     let sid = Sid::from_bytes([7; 16]);
-    let bound = Bound::Session(sid);
+    let bound = FormBinding::Session(sid);
     let mut world = World::new();
     let old = world.sessions.form_token(bound, world.now).expect("an active key");
-    let old_steady = world.sessions.steady_form_token(sid, world.now).expect("a key");
+    let old_steady = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
     let now = world.now.wall;
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = Some(now))]));
     let new = world.sessions.form_token(bound, world.now).expect("an active key");
-    let new_steady = world.sessions.steady_form_token(sid, world.now).expect("a key");
+    let new_steady = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
     let texts = [old.expose().as_bytes(), old_steady.expose(), new.expose().as_bytes(), new_steady.expose()];
     for token in texts {
         assert_eq!(world.sessions.open_form_token(token), Some(bound), "a rotation does not invalidate a form");
@@ -167,7 +167,7 @@ fn forms_are_valid_while_their_key_opens_tokens() {
     world.sessions.replace_ring(KeyRing::new(vec![key_with(1, |dates| dates.revoked_at = Some(now))]));
     world.pass(1);
     assert_eq!(world.sessions.form_token(bound, world.now), Err(SealError::NoActiveKey));
-    assert_eq!(world.sessions.steady_form_token(sid, world.now), Err(SealError::NoActiveKey));
+    assert_eq!(world.sessions.deterministic_form_token(sid, world.now), Err(SealError::NoActiveKey));
     let form = FormId::random();
     assert_eq!(world.sessions.seal_sign_in_form(form, &form_cookie(), world.now), Err(SealError::NoActiveKey));
 }

@@ -114,7 +114,7 @@ fn returns_the_facts_that_determine_the_expiry_of_an_entry() {
         let [found] = &found[..] else { panic!("expected one session, found {found:?}") };
         assert_eq!((found.sid, &*found.sub, found.account_generation), (session.sid, sub, account_generation));
         assert_eq!(
-            (found.generation_ended, found.flags.remembered()),
+            (found.generation_ended, found.flags.is_remembered()),
             (is_revoked, remember),
             "{sub} {account_generation}"
         );

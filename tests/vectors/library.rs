@@ -93,7 +93,7 @@ pub(crate) fn plain(claims: &claims::Claims<'_>) -> Claims {
         idle_deadline: claims.idle_deadline.0,
         absolute_deadline: claims.absolute_deadline.0,
         methods: claims.methods.bits(),
-        flags: u8::from(claims.flags.remembered()),
+        flags: u8::from(claims.flags.is_remembered()),
         app_data: claims.app_data.to_vec(),
     }
 }

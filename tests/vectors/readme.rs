@@ -11,7 +11,7 @@ use sealjar::id::{FormId, Sid, random};
 use sealjar::keyring::{Dates, Key, KeyRing, file};
 use sealjar::revocation::{Freshness, RevocationList, WhenStale};
 use sealjar::seal::{Purpose, Sealer};
-use sealjar::session::form::Bound;
+use sealjar::session::form::FormBinding;
 use sealjar::session::lifetime::Lifetime;
 use sealjar::session::{Lifetimes, Sessions, claims};
 
@@ -85,7 +85,7 @@ fn sealed_form_tokens_have_the_specified_content() {
     let sid = [0xa5; 16];
     let form = FormId::from_bytes([0x5a; 16]);
     for (form_type, id, bound) in
-        [(0, sid, Bound::Session(Sid::from_bytes(sid))), (1, *form.as_bytes(), Bound::SignIn(form))]
+        [(0, sid, FormBinding::Session(Sid::from_bytes(sid))), (1, *form.as_bytes(), FormBinding::SignIn(form))]
     {
         let token = sessions.form_token(bound, NOW).expect("an active key");
         assert_eq!(open("form token", COOKIE, token.expose()), [&[form_type], &id[..]].concat());
@@ -116,9 +116,9 @@ fn the_deterministic_form_token_is_as_specified() {
     let mut block = sid.into();
     Aes256::new(&reference::purpose_key(&KEY, "form token mac").into()).encrypt_block(&mut block);
     let expected = hex::of(&[&[1], &reference::kid(&KEY)[..], &sid, &block].concat());
-    let token = sessions.steady_form_token(Sid::from_bytes(sid), NOW).expect("an active key");
+    let token = sessions.deterministic_form_token(Sid::from_bytes(sid), NOW).expect("an active key");
     assert_eq!((token.expose(), token.expose().len()), (expected.as_bytes(), 82));
-    assert_eq!(sessions.open_form_token(expected.as_bytes()), Some(Bound::Session(Sid::from_bytes(sid))));
+    assert_eq!(sessions.open_form_token(expected.as_bytes()), Some(FormBinding::Session(Sid::from_bytes(sid))));
 }
 
 fn active() -> Dates {

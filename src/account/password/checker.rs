@@ -26,9 +26,9 @@ use crate::account::password::{Argon2id, Budget, Cost, StoredHash, Verdict, chec
 use crate::account::{BadPassword, Password, Profile};
 use crate::clock::Now;
 use crate::log_sampler::sampled;
-use crate::metrics::{HASHING, HASHING_NOW};
+use crate::metrics::{HASHING, HASHING_THREADS};
 pub(crate) use queue::Overloaded;
-use queue::{Lane, Next, Queue};
+use queue::{Next, Priority, Queue};
 use spare_memory::SpareMemory;
 
 /// Niceness of the threads ([nice(2)](https://man7.org/linux/man-pages/man2/nice.2.html)). It is above the default 0,
@@ -39,28 +39,28 @@ pub(crate) const NICENESS: i32 = 10;
 const IDLE_MEMORY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Prefix of the names of the threads. The log omits the messages of their panics, which may quote a password.
-pub(crate) const THREAD_NAME: &str = "password-";
+pub(crate) const THREAD_NAME_PREFIX: &str = "password-";
 
 /// Password for which a thread panics during the check.
 #[cfg(test)]
-pub(crate) const PANICS: &str = "the password for which a thread panics";
+pub(crate) const PANICKING_PASSWORD: &str = "the password for which a thread panics";
 
 /// Error if a password was not checked or hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotDone {
+pub(crate) enum CheckerError {
     /// All threads are busy and the queue is full, or no memory could be allocated.
     Overloaded,
     /// The thread panicked during the job.
     Failed,
 }
 
-impl From<Overloaded> for NotDone {
+impl From<Overloaded> for CheckerError {
     fn from(_: Overloaded) -> Self {
         Self::Overloaded
     }
 }
 
-impl From<OutOfMemory> for NotDone {
+impl From<OutOfMemory> for CheckerError {
     fn from(error: OutOfMemory) -> Self {
         sampled!(
             ERROR,
@@ -76,12 +76,12 @@ enum Job {
         password: Password,
         stored: Option<String>,
         may_sign_in: bool,
-        reply: oneshot::Sender<Result<Verdict, NotDone>>,
+        reply: oneshot::Sender<Result<Verdict, CheckerError>>,
     },
     HashNew {
         password: Password,
         profile: Box<Profile>,
-        reply: oneshot::Sender<Result<Result<String, BadPassword>, NotDone>>,
+        reply: oneshot::Sender<Result<Result<String, BadPassword>, CheckerError>>,
     },
     /// Occupies a thread until the sender is dropped.
     #[cfg(test)]
@@ -102,7 +102,7 @@ impl Checker {
         let shared = Arc::new(Shared::new(queue, Budget::new(cost, threads, budget_kib)));
         for number in 0..threads {
             let shared = shared.clone();
-            let name = format!("{THREAD_NAME}{number}");
+            let name = format!("{THREAD_NAME_PREFIX}{number}");
             std::thread::Builder::new().name(name).spawn(move || run_thread(&shared))?;
         }
         Ok(Self { shared, threads })
@@ -122,14 +122,14 @@ impl Checker {
     /// that matches no password, which takes the same time.
     pub(crate) async fn verify(
         &self,
-        lane: Lane,
+        lane: Priority,
         password: Password,
         stored: Option<String>,
         may_sign_in: bool,
-    ) -> Result<Verdict, NotDone> {
+    ) -> Result<Verdict, CheckerError> {
         let (reply, verdict) = oneshot::channel();
         self.shared.jobs.push(lane, Job::Verify { password, stored, may_sign_in, reply })?;
-        verdict.await.unwrap_or(Err(NotDone::Failed))
+        verdict.await.unwrap_or(Err(CheckerError::Failed))
     }
 
     /// Hashes a new password, unless it is too common. The job counts as that of a known client, because the client has
@@ -138,18 +138,18 @@ impl Checker {
         &self,
         password: Password,
         profile: Profile,
-    ) -> Result<Result<String, BadPassword>, NotDone> {
+    ) -> Result<Result<String, BadPassword>, CheckerError> {
         let (reply, hash) = oneshot::channel();
         let profile = Box::new(profile);
-        self.shared.jobs.push(Lane::Known, Job::HashNew { password, profile, reply })?;
-        hash.await.unwrap_or(Err(NotDone::Failed))
+        self.shared.jobs.push(Priority::Known, Job::HashNew { password, profile, reply })?;
+        hash.await.unwrap_or(Err(CheckerError::Failed))
     }
 
     /// Occupies a thread until the sender is dropped. With a single thread, no password is checked meanwhile.
     #[cfg(test)]
     pub(crate) fn hold_thread(&self) -> std::sync::mpsc::SyncSender<()> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(0);
-        self.shared.jobs.push(Lane::Known, Job::Hold(receiver)).expect("the queue is empty");
+        self.shared.jobs.push(Priority::Known, Job::Hold(receiver)).expect("the queue is empty");
         sender.send(()).expect("a thread takes the job");
         sender
     }
@@ -228,11 +228,11 @@ fn do_jobs(shared: &Shared) {
             Job::Verify { password, stored, may_sign_in, reply } if !reply.is_closed() => {
                 let stored = stored.as_deref().unwrap_or(&decoy);
                 let check = || check_password(&mut argon2id, shared, &password, stored, may_sign_in);
-                let _ = reply.send(measured(&HASHING_NOW, check).map_err(NotDone::from));
+                let _ = reply.send(measured(&HASHING_THREADS, check).map_err(CheckerError::from));
             }
             Job::HashNew { password, profile, reply } if !reply.is_closed() => {
                 let hash = || hash_new(&mut argon2id, shared, &password, &profile);
-                let _ = reply.send(measured(&HASHING_NOW, hash).map_err(NotDone::from));
+                let _ = reply.send(measured(&HASHING_THREADS, hash).map_err(CheckerError::from));
             }
             Job::Verify { .. } | Job::HashNew { .. } => {}
             #[cfg(test)]
@@ -282,7 +282,7 @@ fn check_password(
 ) -> Result<Verdict, OutOfMemory> {
     sampled!(DEBUG, "checking a password");
     #[cfg(test)]
-    assert!(password.expose_text() != PANICS, "the test causes this panic");
+    assert!(password.expose_text() != PANICKING_PASSWORD, "the test causes this panic");
     let Shared { spare_memory, budget, .. } = shared;
     let parsed = StoredHash::parse(stored).filter(|stored| budget.suffices_for(stored.cost));
     if parsed.is_none() {

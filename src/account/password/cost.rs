@@ -17,10 +17,10 @@ pub(crate) struct Cost {
 
 impl Cost {
     /// Minimum memory that a configuration may set. It is the smallest memory among OWASP's recommendations.
-    pub(crate) const LEAST_MEMORY_KIB: u32 = 7168;
+    pub(crate) const MIN_MEMORY_KIB: u32 = 7168;
     /// Pairs of memory in KiB and number of passes that OWASP recommends. All have about the same strength. See the
     /// [cheat sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id).
-    const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::LEAST_MEMORY_KIB, 5)];
+    const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::MIN_MEMORY_KIB, 5)];
     /// Maximum memory of a stored hash. A higher value is a mistake, or an attack by somebody who can write to the database.
     pub(super) const MAX_MEMORY_KIB: u32 = 1 << 18;
     /// Maximum work of a stored hash, in blocks. See [`Self::work`].
@@ -37,7 +37,7 @@ impl Cost {
     }
 
     /// Returns whether the cost is within the limits for stored hashes.
-    pub(crate) fn is_bearable(self) -> bool {
+    pub(crate) fn is_within_limits(self) -> bool {
         self.memory_kib <= Self::MAX_MEMORY_KIB
             && self.work() <= Self::MAX_WORK
             && (1..=Self::MAX_LANES).contains(&self.lanes)

@@ -90,7 +90,7 @@ fn check_directory(directory: &Path, report: &mut Report) {
     let (shown, read_only) = (directory.display(), files::is_mounted_read_only(directory));
     let mode = files::mode(directory).unwrap_or_default();
     let close = format!("chmod 700 {}", shell_path(directory));
-    if let Err(RingError::OpenDirectory { .. }) = check_open(directory) {
+    if let Err(RingError::WritableDirectory { .. }) = check_open(directory) {
         let found = format!("{shown} has mode {mode:04o}, so others can put keys there, and the whole ring is refused");
         report.problem(CHECK, found, close);
     } else if mode & OTHERS != 0 && !read_only {
@@ -134,15 +134,15 @@ fn check_copies(directory: &Path, report: &mut Report) {
 
 fn remedy(path: &Path, reason: &KeyFileError) -> String {
     match reason {
-        KeyFileError::TooOpen { .. } => format!("chmod 600 {}", shell_path(path)),
+        KeyFileError::TooPermissive { .. } => format!("chmod 600 {}", shell_path(path)),
         KeyFileError::WrongName { expected } => {
             format!("if there is no {expected}.key, give it that name; else: rm {}", shell_path(path))
         }
-        KeyFileError::StrangeOwner { trusted, .. } => {
+        KeyFileError::UntrustedOwner { trusted, .. } => {
             format!("if it is the key as you made it: chown {trusted} {}", shell_path(path))
         }
-        KeyFileError::OpenDirectory { directory, .. } => format!("chmod go-w {}", shell_path(directory)),
-        KeyFileError::StrangeDirectory { directory, trusted, .. } => {
+        KeyFileError::WritableDirectory { directory, .. } => format!("chmod go-w {}", shell_path(directory)),
+        KeyFileError::UntrustedDirectoryOwner { directory, trusted, .. } => {
             format!("if it is meant to hold keys: chown {trusted} {}", shell_path(directory))
         }
         KeyFileError::Io(error) if let Some(denied) = AccessDenied::of(error) => denied.remedy.clone(),

@@ -61,7 +61,7 @@ fn check_landlock(config: &Config, report: &mut Report) {
 fn check_open_files(config: &Config, report: &mut Report) {
     const CHECK: &str = "http.max_connections";
     let (limit, wanted) = (getrlimit(Resource::Nofile).maximum, config.http.max_connections as usize);
-    let fit = descriptors::fitting(limit);
+    let fit = descriptors::connections_per_listener(limit);
     if fit < wanted {
         let found = format!("{wanted} on each listener are wanted, and the limit of open files allows {fit}");
         report.warning(CHECK, found, "LimitNOFILE= in the systemd unit, ulimit -n in a shell; or lower it");

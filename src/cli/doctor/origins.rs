@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::files::OTHERS_WRITE;
 use super::report::Report;
 use crate::config::Config;
-use crate::config::breadth::{self, Breadth};
+use crate::config::breadth::{self, NetworkBreadth};
 use crate::config::listen::Listen;
 use crate::config::span::Span;
 use crate::network::is_private;
@@ -45,7 +45,7 @@ fn check_origins(config: &Config, report: &mut Report) {
 
 fn check_proxies(config: &Config, report: &mut Report) {
     const CHECK: &str = "http.trusted_proxies";
-    if config.hides_clients() {
+    if config.lacks_trusted_proxy() {
         let found = "no proxy is trusted, so all visitors count as one: a stranger's failed sign-ins stop everybody's";
         let remedy = "set http.trusted_proxies to the proxy's address, and let it write X-Forwarded-For";
         report.problem(CHECK, found, remedy);
@@ -53,12 +53,12 @@ fn check_proxies(config: &Config, report: &mut Report) {
     for text in &config.http.trusted_proxies {
         let remedy = format!("name in {CHECK} the proxies' own addresses");
         match breadth::of(text) {
-            None | Some(Breadth::Own) => {}
-            Some(Breadth::Strangers) => {
+            None | Some(NetworkBreadth::Narrow) => {}
+            Some(NetworkBreadth::Wide) => {
                 let found = format!("{text} has strangers' addresses: whoever has one can say who and where it is");
                 report.warning(CHECK, found, remedy);
             }
-            Some(Breadth::Everybody) => {
+            Some(NetworkBreadth::Global) => {
                 let found = format!("{text} trusts everybody to say for which host and client a request is made");
                 report.problem(CHECK, found, remedy);
             }

@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 10;
 pub(super) async fn check(config: &Config, store: Option<&Store>, report: &mut Report) {
     let cost = config.password.cost();
     check_cost(cost, report);
-    if cost.is_bearable() {
+    if cost.is_within_limits() {
         check_time(cost, config.password.thread_count(), report);
     }
     check_memory(config, report);

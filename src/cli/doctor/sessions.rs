@@ -26,7 +26,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
 fn check_cookie(config: &Config, report: &mut Report) {
     const CHECK: &str = "cookie.attributes";
     let domain = Domain::parse(&config.cookie.domain);
-    let cookie = Cookies::new(domain.as_ref(), config.cookie.plain_http).in_words();
+    let cookie = Cookies::new(domain.as_ref(), config.cookie.plain_http).describe();
     if config.cookie.plain_http {
         let found = format!("{cookie}: without Secure, so whoever sees the traffic has the session");
         report.problem(CHECK, found, "set cookie.plain_http = false, and put TLS in front");

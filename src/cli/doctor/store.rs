@@ -15,10 +15,10 @@ use crate::keyring::KeyRing;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::node::Node;
-use crate::store::password_file::{self, Ignored};
-use crate::store::records::ServerFacts;
+use crate::store::password_file::{self, IgnoredPasswordFile};
+use crate::store::records::ServerSettings;
 use crate::store::url::StoreUrl;
-use crate::store::url::{Way, without_password};
+use crate::store::url::{Transport, without_password};
 
 /// For errors that other commands have no hint for. It must not advise a restore, which ends every session: most of these errors are
 /// not of the data.
@@ -40,7 +40,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
         StoreUrl::Sqlite(path) if path.is_file() => check_file(path, config, report),
         StoreUrl::Sqlite(_) => {}
         StoreUrl::Postgres(_) => {
-            check_way(url.way(), report);
+            check_way(url.transport(), report);
             check_password_file(&config.store, report);
         }
     }
@@ -62,7 +62,7 @@ pub(super) async fn check(config: &Config, ring: Option<&KeyRing>, report: &mut 
 }
 
 fn check_password_file(url: &str, report: &mut Report) {
-    if let Some(Ignored { path, reason }) = password_file::ignored(url) {
+    if let Some(IgnoredPasswordFile { path, reason }) = password_file::find_ignored(url) {
         let found = format!("the password file {} is not used: {reason}", path.display());
         report.warning("store.password", found, password_file::REMEDY);
     }
@@ -146,14 +146,16 @@ fn is_on_network(_: &Path) -> bool {
 }
 
 /// How a PostgreSQL is spoken to.
-fn check_way(way: Way, report: &mut Report) {
+fn check_way(way: Transport, report: &mut Report) {
     const CHECK: &str = "store.tls";
     let remedy = "take sslmode out of the store's address (then it is verify-full)";
     match way {
-        Way::Here => report.ok(CHECK, "the database is on this machine"),
-        Way::Proven => report.ok(CHECK, "TLS, and the database's server must prove its name"),
-        Way::Unproven => report.warning(CHECK, "TLS, but the database's server need not prove its name", remedy),
-        Way::Open => report.problem(CHECK, "password hashes may cross the network in the clear", remedy),
+        Transport::Local => report.ok(CHECK, "the database is on this machine"),
+        Transport::VerifiedTls => report.ok(CHECK, "TLS, and the database's server must prove its name"),
+        Transport::UnverifiedTls => {
+            report.warning(CHECK, "TLS, but the database's server need not prove its name", remedy)
+        }
+        Transport::Unencrypted => report.problem(CHECK, "password hashes may cross the network in the clear", remedy),
     }
 }
 
@@ -209,7 +211,7 @@ async fn check_nodes(store: &Store, ring: Option<&KeyRing>, report: &mut Report)
             let now = Now::read().wall;
             // A key that the log refuses is revoked, whatever its file here says.
             let in_files = ring;
-            let ring = ring.copy().refusing(&refused);
+            let ring = ring.without_refusals().with_refused_keys(&refused);
             if let (Some(active), None) = (in_files.sealing_key(now), ring.sealing_key(now)) {
                 let found = format!("the store refuses {}, so no key is active, whatever the files say", active.kid());
                 report.problem(CHECK, found, "sealjar keys rotate --activate-in 0s");
@@ -243,7 +245,7 @@ async fn check_whole(url: &StoreUrl, store: &Store, report: &mut Report) {
 
 async fn check_server(config: &Config, store: &Store, report: &mut Report) {
     const CHECK: &str = "store.server";
-    let ServerFacts { version, fsync, full_page_writes, standbys, synchronous, connections } =
+    let ServerSettings { version, fsync, full_page_writes, standbys, synchronous, connections } =
         match store.server_facts().await {
             Ok(None) => return,
             Ok(Some(keeping)) => keeping,

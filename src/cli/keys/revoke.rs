@@ -19,7 +19,7 @@ use crate::keyring::rotate::{ChangeError, KeyRevocation, LockedRing};
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::node::Node;
-use crate::store::records::Empty;
+use crate::store::records::EmptyPolicy;
 
 const POLL: Duration = Duration::from_millis(250);
 /// How long nodes are given to report that they refuse the key: three times the interval between two reports.
@@ -35,7 +35,7 @@ pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<
         Ok(revocation) => revocation,
         Err(error) => return Err(without_files(settings, opened, kid, error).await),
     };
-    let successor = revocation.successor();
+    let successor = revocation.replacement();
     successor.iter().for_each(|kid| record(settings, Change::KeyPublished, Changed::Key(*kid)));
     let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
     let has_sealed = revocation.has_sealed();
@@ -139,7 +139,7 @@ struct Opened {
 impl Opened {
     /// `None` if the store was never made.
     async fn open(settings: &Settings) -> Result<Option<Self>, StoreError> {
-        match Store::open(&settings.store, settings.store_limits, Empty::Refused).await {
+        match Store::open(&settings.store, settings.store_limits, EmptyPolicy::Refused).await {
             Ok(store) => {
                 let refused = store.revoked_keys().await?;
                 Ok(Some(Self { store, refused }))
@@ -176,7 +176,7 @@ async fn without_files(
         ChangeError::NotEmpty(_)
         | ChangeError::Revoked(_)
         | ChangeError::OnlyActive(_)
-        | ChangeError::Make { .. }
+        | ChangeError::CreateDirectory { .. }
         | ChangeError::NotADirectory(_) => false,
     };
     let failure = CliError::from(error);
@@ -280,13 +280,13 @@ fn some_refuse(tally: &Tally) -> String {
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::store::node::{MAY_SERVE, NodeReport};
+    use crate::store::node::{MIN_SERVING_TIME, NodeReport};
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();
         let id = NodeId::random();
         let name = name.to_owned();
-        let report = NodeReport { id, name, kids, active: None, serves_for: MAY_SERVE };
+        let report = NodeReport { id, name, kids, active: None, serves_for: MIN_SERVING_TIME };
         Node { report, age: Duration::from_secs(age_secs) }
     }
 

@@ -10,7 +10,7 @@ use crate::clock::{Now, UnixTime, milliseconds};
 use crate::config::settings::Settings;
 use crate::id::Kid;
 use crate::keyring::{Key, KeyRing, KeyState};
-use crate::store::node::{LIVE, Node};
+use crate::store::node::{LIVE_TIMEOUT, Node};
 
 /// Succeeds if there is a live node, and every live node opens with all keys that are not revoked here and with none that is, and seals with the key that is
 /// active here.
@@ -19,7 +19,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliErr
     let ring = KeyRing::load(&settings.key_directory)?;
     let store = open_store(settings).await?;
     // A key that the log refuses is revoked, whatever its file here says.
-    let ring = ring.refusing(&store.revoked_keys().await?);
+    let ring = ring.with_refused_keys(&store.revoked_keys().await?);
     let nodes = store.nodes().await?;
     store.close().await;
     let compared: Vec<Compared<'_>> = nodes.iter().map(|node| Compared::of(node, &ring, Now::read().wall)).collect();
@@ -45,7 +45,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliErr
         0 => {
             let message = format!(
                 "no server has reported to this store within {} s, so there is none to compare",
-                LIVE.as_secs()
+                LIVE_TIMEOUT.as_secs()
             );
             Err(CliError::failed(message).hint(
                 "start a server, or name the servers' store with --store or --config; an application that embeds Sealjar does not report",
@@ -157,7 +157,7 @@ mod tests {
     use crate::id::NodeId;
     use crate::keyring::Dates;
     use crate::secret::Secret;
-    use crate::store::node::{MAY_SERVE, NodeReport};
+    use crate::store::node::{MIN_SERVING_TIME, NodeReport};
 
     fn kid(number: u8) -> Kid {
         Kid::of_key(&[number; 32])
@@ -179,7 +179,7 @@ mod tests {
         let id = NodeId::random();
         let name = "a".to_owned();
         let active = Some(kid(active));
-        let report = NodeReport { id, name, kids, active, serves_for: MAY_SERVE };
+        let report = NodeReport { id, name, kids, active, serves_for: MIN_SERVING_TIME };
         Node { report, age: Duration::ZERO }
     }
 

@@ -15,7 +15,7 @@ use crate::config::settings::Settings;
 use crate::id::Kid;
 use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::Store;
-use crate::store::node::{LIVE, Node};
+use crate::store::node::{LIVE_TIMEOUT, Node};
 
 const POLL: Duration = Duration::from_millis(250);
 /// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports and more. It may
@@ -82,7 +82,7 @@ fn said_of(tally: &Tally) -> String {
     let Tally { followed, behind, silent } = tally;
     let live = followed.len() + behind.len();
     let mut said = match live {
-        0 => format!("no node has reported within {} s", LIVE.as_secs()),
+        0 => format!("no node has reported within {} s", LIVE_TIMEOUT.as_secs()),
         _ => format!("{} of {live} live nodes hold it", followed.len()),
     };
     if !behind.is_empty() {
@@ -100,13 +100,13 @@ fn said_of(tally: &Tally) -> String {
 mod tests {
     use super::*;
     use crate::id::NodeId;
-    use crate::store::node::{MAY_SERVE, NodeReport};
+    use crate::store::node::{MIN_SERVING_TIME, NodeReport};
 
     fn node(name: &str, kids: &[u8], age_secs: u64) -> Node {
         let kids = kids.iter().map(|number| Kid::from_bytes([*number; 8])).collect();
         let id = NodeId::random();
         let name = name.to_owned();
-        let report = NodeReport { id, name, kids, active: None, serves_for: MAY_SERVE };
+        let report = NodeReport { id, name, kids, active: None, serves_for: MIN_SERVING_TIME };
         Node { report, age: Duration::from_secs(age_secs) }
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn list(settings: &Settings, as_json: bool) -> Result<ExitCode,
 }
 
 pub(super) async fn show(settings: &Settings, login: &LoginName, as_json: bool) -> Result<ExitCode, CliError> {
-    let account = open_store(settings).await?.require(login).await?;
+    let account = open_store(settings).await?.require_account(login).await?;
     let cost = stored_cost(&account.password_hash);
     if as_json {
         let mut view = json(&account);

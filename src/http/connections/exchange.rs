@@ -23,7 +23,7 @@ use super::held_memory::HeldMemory;
 use super::slot::Slot;
 use super::{Connection, Connections, Open};
 use crate::clock::{Now, milliseconds};
-use crate::metrics::GAVE_WAY;
+use crate::metrics::EVICTED_CONNECTIONS;
 
 impl Connections {
     /// Maximum memory of HTTP/2 requests without a response and of responses that were not taken yet. Above it, connections are
@@ -89,7 +89,7 @@ impl Connections {
                 if slot.is_proxy && !self.holds_too_much() {
                     return;
                 }
-                GAVE_WAY.add_many(0, u64::from(!slot.is_closing()));
+                EVICTED_CONNECTIONS.add_many(0, u64::from(!slot.is_closing()));
                 open.close(&slot);
                 let mut held = slot.held();
                 let bytes = held.mark_closing();
@@ -144,21 +144,21 @@ impl EvictionClass {
 
 /// Handle to the state of one connection, for the code that serves the connection.
 #[derive(Debug)]
-pub(crate) struct Tracker {
+pub(crate) struct ConnectionTracker {
     connections: Arc<Connections>,
     slot: Arc<Slot>,
 }
 
 impl Connection {
     /// Returns a handle to the state of this connection.
-    pub(crate) fn tracker(&self) -> Arc<Tracker> {
-        Arc::new(Tracker { connections: self.connections.clone(), slot: self.slot.clone() })
+    pub(crate) fn tracker(&self) -> Arc<ConnectionTracker> {
+        Arc::new(ConnectionTracker { connections: self.connections.clone(), slot: self.slot.clone() })
     }
 }
 
-impl Tracker {
+impl ConnectionTracker {
     /// Returns the token that is cancelled when the connection must shut down gracefully.
-    pub(crate) fn leaving(&self) -> CancellationToken {
+    pub(crate) fn shutdown_token(&self) -> CancellationToken {
         self.slot.shutdown.clone()
     }
 
@@ -168,7 +168,7 @@ impl Tracker {
     }
 
     /// Records that the client uses HTTP/2. From now on bytes on the socket do not count as activity.
-    pub(crate) fn speaks_http2(&self) {
+    pub(crate) fn mark_http2(&self) {
         self.slot.mark_http2();
     }
 
@@ -188,15 +188,15 @@ impl Tracker {
 
     /// Returns the number of exchanges so far if the client uses HTTP/2 and none is open. If two calls return the same number, no
     /// exchange began between them.
-    pub(crate) fn exchanges_if_idle(&self) -> Option<u32> {
-        self.slot.exchanges_if_idle()
+    pub(crate) fn exchange_count_if_idle(&self) -> Option<u32> {
+        self.slot.exchange_count_if_idle()
     }
 }
 
 /// An HTTP/2 request and its response. Dropped when the client has taken the response or does not need it any more.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    tracker: Arc<Tracker>,
+    tracker: Arc<ConnectionTracker>,
     /// Number of the entry of the request or, when it exists, of the response.
     number: u64,
 }
@@ -226,7 +226,7 @@ impl Exchange {
         let fields = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         let body = usize::try_from(response.body().size().unwrap_or_default()).unwrap_or(usize::MAX);
         let bytes = body.min(Self::MAX_BODY_BYTES) + fields + Self::RESPONSE_BYTES;
-        let Tracker { connections, slot } = &*self.tracker;
+        let ConnectionTracker { connections, slot } = &*self.tracker;
         let now = connections.now_ms.load(Ordering::Relaxed);
         self.number = connections.add_entry(slot, Some(self.number), Some(now), bytes);
         response.map(|body| ResBody::Boxed(Box::pin(TrackedBody { body, exchange: Some(self) })))
@@ -235,7 +235,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let Tracker { connections, slot } = &*self.tracker;
+        let ConnectionTracker { connections, slot } = &*self.tracker;
         connections.remove_entry(slot, self.number);
         let opened = connections.opened.load(Ordering::Relaxed);
         if slot.end_exchange(opened, connections.now_ms.load(Ordering::Relaxed)) {

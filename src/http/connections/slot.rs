@@ -155,7 +155,7 @@ impl Slot {
     }
 
     /// Returns the number of exchanges so far if the client uses HTTP/2 and none is open.
-    pub(super) fn exchanges_if_idle(&self) -> Option<u32> {
+    pub(super) fn exchange_count_if_idle(&self) -> Option<u32> {
         let is_idle = self.is_http2() && self.open_exchanges.load(Ordering::Relaxed) == 0;
         is_idle.then(|| self.exchanges_begun.load(Ordering::Relaxed))
     }

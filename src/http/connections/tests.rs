@@ -19,13 +19,13 @@ fn connections(limit: usize) -> Arc<Connections> {
 fn closes_one_connection_at_a_time_at_the_limit() {
     let connections = connections(2);
     let [first, second] = [connections.add(&peer(1)), connections.add(&peer(2))];
-    assert_eq!(connections.room(), Room::Closing(1));
-    assert_eq!(connections.room(), Room::Closing(1), "the same connection is still being closed");
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1), "the same connection is still being closed");
     assert!(first.slot.is_closing() && !second.slot.is_closing());
     drop(first);
-    assert_eq!(connections.room(), Room::Free);
+    assert_eq!(connections.ensure_capacity(), Capacity::Available);
     let _third = connections.add(&peer(3));
-    assert_eq!(connections.room(), Room::Closing(1));
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
     assert!(second.slot.is_closing());
 }
 
@@ -34,15 +34,15 @@ fn does_not_close_a_connection_before_its_response_is_sent() {
     let connections = connections(1);
     let connection = connections.add(&peer(1));
     let working = [connections.begin_work(&peer(1)), connections.begin_work(&peer(1))];
-    assert_eq!(connections.room(), Room::None);
+    assert_eq!(connections.ensure_capacity(), Capacity::None);
     let [one, other] = working;
     drop(one);
-    connection.has_written();
-    assert_eq!(connections.room(), Room::None, "the other request is in progress");
+    connection.record_write();
+    assert_eq!(connections.ensure_capacity(), Capacity::None, "the other request is in progress");
     drop(other);
-    assert_eq!(connections.room(), Room::None, "its response is on its way");
-    connection.has_written();
-    assert_eq!(connections.room(), Room::Closing(1));
+    assert_eq!(connections.ensure_capacity(), Capacity::None, "its response is on its way");
+    connection.record_write();
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
 }
 
 #[test]
@@ -52,11 +52,11 @@ fn two_connections_of_one_address_are_separate() {
     let _new = connections.add(&peer(1));
     let _working = connections.begin_work(&peer(1));
     let _work_of_nobody = connections.begin_work(&conn::SocketAddr::Unknown);
-    assert_eq!(connections.room(), Room::None);
+    assert_eq!(connections.ensure_capacity(), Capacity::None);
     drop(old);
-    assert_eq!(connections.room(), Room::Free);
+    assert_eq!(connections.ensure_capacity(), Capacity::Available);
     let _third = connections.add(&peer(2));
-    assert_eq!(connections.room(), Room::Closing(1));
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
 }
 
 #[tokio::test]
@@ -87,13 +87,13 @@ fn a_request_must_be_complete_within_the_idle_timeout() {
     let [silent, requesting, trickling, working] = [1, 2, 3, 4].map(|port| connections.add(&peer(port)));
     let work = connections.begin_work(&peer(4));
     advance_to(70);
-    requesting.has_read();
-    requesting.has_written();
-    trickling.has_read();
+    requesting.record_read();
+    requesting.record_write();
+    trickling.record_read();
     advance_to(76);
     assert!(silent.slot.is_closing(), "it never sent a byte");
     assert!(!requesting.slot.is_closing() && !trickling.slot.is_closing() && !working.slot.is_closing());
-    trickling.has_read();
+    trickling.record_read();
     advance_to(140);
     assert!(!requesting.slot.is_closing() && !trickling.slot.is_closing());
     advance_to(147);
@@ -111,11 +111,11 @@ fn closes_a_client_that_takes_no_byte_of_its_response() {
     let start = connections.now_ms.load(Ordering::Relaxed);
     let advance_to = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
     let [never, slowly] = [1, 2].map(|port| connections.add(&peer(port)));
-    [&never, &slowly].into_iter().for_each(Connection::stalls);
+    [&never, &slowly].into_iter().for_each(Connection::record_stall);
     advance_to(20);
-    [&never, &slowly].into_iter().for_each(Connection::stalls);
-    slowly.has_written();
-    slowly.stalls();
+    [&never, &slowly].into_iter().for_each(Connection::record_stall);
+    slowly.record_write();
+    slowly.record_stall();
     advance_to(31);
     assert!(never.slot.is_closing() && !slowly.slot.is_closing());
     advance_to(52);
@@ -127,12 +127,12 @@ fn paused_work_does_not_protect_a_connection() {
     let connections = connections(1);
     let connection = connections.add(&peer(1));
     let working = connections.begin_work(&peer(1));
-    assert_eq!(connections.room(), Room::None);
+    assert_eq!(connections.ensure_capacity(), Capacity::None);
     let paused = working.pause(Duration::from_secs(5));
     assert!(!connection.slot.is_closing());
     assert!(connection.slot.may_be_closed(milliseconds(Now::read().boot)), "without a delay for a response");
     drop(paused);
-    assert_eq!(connections.room(), Room::None);
+    assert_eq!(connections.ensure_capacity(), Capacity::None);
     let _paused = working.pause(Duration::from_secs(5));
-    assert_eq!(connections.room(), Room::Closing(1));
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
 }

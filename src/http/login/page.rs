@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::http::context::Context;
-use crate::http::forms::{FormValues, SignInForm};
+use crate::http::forms::{FormValues, LoginFormTokens};
 use crate::http::pages::SignInPage;
 use crate::http::pages::texts::{SignIn, Texts};
 use crate::http::problem::Problem;
@@ -62,7 +62,7 @@ pub(super) fn with_problem(context: &Context, values: &FormValues, problem: Prob
 
 fn form(context: &Context, values: &FormValues, messages: Messages) -> Result<Reply, Problem> {
     let site = context.site()?;
-    let SignInForm { cookie: form_cookie, csrf_token } = SignInForm::of(context)?;
+    let LoginFormTokens { cookie: form_cookie, csrf_token } = LoginFormTokens::of(context)?;
     let login_name = |session: &Verified<'_>| session.claims().identity.login_name.to_owned();
     let session = context.verify(site, context.now(), context.renewal_window(), login_name);
     // Explains why the user must log in again.

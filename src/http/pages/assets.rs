@@ -75,7 +75,7 @@ impl Asset {
     }
 
     /// Returns status, header fields and body of the response.
-    pub(crate) fn answer(&self) -> (StatusCode, HeaderMap, Bytes) {
+    pub(crate) fn response(&self) -> (StatusCode, HeaderMap, Bytes) {
         let fields = [
             (CONTENT_TYPE, HeaderValue::from_static(self.media_type)),
             (CACHE_CONTROL, HeaderValue::from_static("public, max-age=604800")),

@@ -103,7 +103,7 @@ impl Problem {
                 Link { href, label: common.sign_in }
             }
             Self::StepUp => Link { href: "/auth/reauthenticate".into(), label: pages.texts.reauthenticate.submit },
-            Self::Role | Self::FormToken | Self::KeyElsewhere | Self::OTHER_METHOD => session,
+            Self::Role | Self::FormToken | Self::KeyElsewhere | Self::METHOD_NOT_ALLOWED => session,
             // A link to the page itself would not help.
             _ => pages
                 .home_link()

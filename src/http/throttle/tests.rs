@@ -31,7 +31,7 @@ fn fail(throttle: &Throttle, account: &str, from: u32) -> Result<(), Limit> {
 
 fn fail_with(throttle: &Throttle, account: &str, from: Network, session: Option<OwnSession>) -> Result<(), Limit> {
     let attempt = LoginAttempt { account: &name(account), network: from, session };
-    throttle.admit(attempt, NOW).map(Attempt::failed).map_err(|throttled| throttled.by)
+    throttle.admit(attempt, NOW).map(AdmittedAttempt::record_failure).map_err(|throttled| throttled.by)
 }
 
 fn succeed(
@@ -42,7 +42,7 @@ fn succeed(
     now: Duration,
 ) -> Result<(), Limit> {
     let attempt = LoginAttempt { account: &name(account), network: network(from), session };
-    throttle.admit(attempt, now).map(|attempt| attempt.succeeded(now)).map_err(|throttled| throttled.by)
+    throttle.admit(attempt, now).map(|attempt| attempt.record_success(now)).map_err(|throttled| throttled.by)
 }
 
 /// Uses up the limit by account from many networks.
@@ -173,7 +173,7 @@ fn a_token_of_another_account_is_charged_as_unknown_too() {
         let attempt = LoginAttempt { account: &alice, network: network(token.into()), session: live(token) };
         let mut attempt = throttle.admit(attempt, NOW).expect("the limit of the token is not reached");
         assert!(!attempt.is_stranger());
-        attempt.disown_session(NOW);
+        attempt.charge_without_session(NOW);
         attempt
     };
     (0..10).for_each(|token| assert!(try_with(token).is_stranger()));
@@ -183,9 +183,9 @@ fn a_token_of_another_account_is_charged_as_unknown_too() {
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account));
     let attempt = try_with(10);
     assert!(attempt.is_stranger(), "also if the limit by account is reached");
-    attempt.succeeded(NOW);
+    attempt.record_success(NOW);
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "nothing was charged, so nothing is refunded");
-    try_with(9).succeeded(NOW);
+    try_with(9).record_success(NOW);
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "a charge is refunded once");
 }
 
@@ -210,7 +210,7 @@ fn admits_sixty_correct_passwords_and_then_one_a_minute() {
     assert!((0..50).all(|number| succeed(&throttle, &format!("user{number}"), 1, None, NOW).is_ok()));
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW + minute), Ok(()));
     assert_eq!(succeed(&throttle, "alice", 1, None, NOW + minute), Err(Limit::Success));
-    throttle.limit_to(Limits { success: Rate { burst: 0, ..LIMITS.success }, ..LIMITS });
+    throttle.set_limits(Limits { success: Rate { burst: 0, ..LIMITS.success }, ..LIMITS });
     assert!((0..1_000).all(|_| succeed(&throttle, "alice", 1, None, NOW + minute).is_ok()), "0 means no limit");
 }
 
@@ -220,7 +220,7 @@ fn correct_passwords_of_one_ipv6_site_share_a_limit() {
     let alice = name("alice");
     let successes = (0..2_000).map(|number| {
         let attempt = LoginAttempt { account: &alice, network: Network::V6([1, 2, 3, number]), session: None };
-        throttle.admit(attempt, NOW).map(|attempt| attempt.succeeded(NOW))
+        throttle.admit(attempt, NOW).map(|attempt| attempt.record_success(NOW))
     });
     assert_eq!(successes.filter(Result::is_ok).count(), 600);
 }
@@ -243,7 +243,7 @@ fn charges_attempts_at_once_and_refunds_unchecked_ones() {
     let admit = || throttle.admit(LoginAttempt { account: &alice, network: network(1), session: None }, NOW);
     let mut waiting: Vec<_> = (0..5).map(|_| admit().expect("admitted")).collect();
     assert_eq!(admit().expect_err("five attempts are in progress").wait, Duration::from_secs(60));
-    waiting.pop().expect("one of five").withdrawn();
+    waiting.pop().expect("one of five").record_unchecked();
     waiting.push(admit().expect("one attempt was refunded"));
     drop(waiting);
     assert!(admit().is_err(), "attempts without a recorded outcome count as failures");
@@ -270,14 +270,14 @@ async fn an_attempt_waits_for_attempts_in_progress() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
-    let in_turn = || Box::pin(throttle.admit_in_turn(attempt, || NOW));
+    let in_turn = || Box::pin(throttle.admit_or_wait(attempt, || NOW));
     let mut in_progress = Vec::new();
     for _ in 0..5 {
         in_progress.push(in_turn().await.expect("admitted"));
     }
     let mut waiting = in_turn();
     assert!(is_pending(&mut waiting).await);
-    in_progress.pop().expect("one of five").succeeded(NOW);
+    in_progress.pop().expect("one of five").record_success(NOW);
     let admitted = waiting.await.expect("the success resets the failures of account and network");
     drop((in_progress, admitted));
     assert!(throttle.tables().in_progress.is_empty());
@@ -285,7 +285,7 @@ async fn an_attempt_waits_for_attempts_in_progress() {
     let bob = name("bob");
     let attempt = LoginAttempt { account: &bob, network: network(2), session: None };
     let mut in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("admitted")).collect();
-    let mut waiting = Box::pin(throttle.admit_in_turn(attempt, || NOW));
+    let mut waiting = Box::pin(throttle.admit_or_wait(attempt, || NOW));
     for _ in 0..5 {
         assert!(is_pending(&mut waiting).await, "an attempt in progress may still succeed");
         drop(in_progress.pop());
@@ -299,11 +299,11 @@ async fn refuses_attempts_beyond_the_limit_of_waiting_ones() {
     let alice = name("alice");
     let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
     let in_progress: Vec<_> = (0..5).map(|_| throttle.admit(attempt, NOW).expect("admitted")).collect();
-    let mut waiting: Vec<_> = (0..256).map(|_| Box::pin(throttle.admit_in_turn(attempt, || NOW))).collect();
+    let mut waiting: Vec<_> = (0..256).map(|_| Box::pin(throttle.admit_or_wait(attempt, || NOW))).collect();
     for waiting in &mut waiting {
         assert!(is_pending(waiting).await);
     }
-    assert!(throttle.admit_in_turn(attempt, || NOW).await.is_err());
+    assert!(throttle.admit_or_wait(attempt, || NOW).await.is_err());
     drop(in_progress);
     for waiting in waiting {
         assert!(waiting.await.is_err());

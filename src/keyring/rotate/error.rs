@@ -22,7 +22,7 @@ pub enum ChangeError {
     },
     /// The key directory or one of its parents cannot be created.
     #[error("cannot create the directory {}: {source}", directory.display())]
-    Make {
+    CreateDirectory {
         /// Topmost directory that cannot be created.
         directory: PathBuf,
         /// Error of the file system.

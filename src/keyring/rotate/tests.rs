@@ -129,23 +129,23 @@ fn a_key_that_the_log_refuses_cannot_replace_another_key() {
     let (kid, _) = ring.rotate(UnixTime(105), LIFETIME, UnixTime(100)).expect("rotates");
     assert!(matches!(ring.begin_revoking(kid, false, &[old], UnixTime(110)), Err(ChangeError::OnlyActive(_))));
     let revocation = lock(&directory).begin_revoking(kid, true, &[old], UnixTime(110)).expect("a replacement");
-    let replacement = revocation.successor();
+    let replacement = revocation.replacement();
     assert!(revocation.ring.read().expect("reads").opening_key(kid).is_ok());
     revocation.finish().expect("revokes");
-    let read = lock(&directory).read().expect("reads").refusing(&[old]);
+    let read = lock(&directory).read().expect("reads").with_refused_keys(&[old]);
     assert_eq!(
         (read.opening_key(kid).err(), read.sealing_key(UnixTime(110)).map(Key::kid)),
         (Some(NoKey::Revoked), replacement)
     );
     let again = lock(&directory).begin_revoking(kid, true, &[old, kid], UnixTime(120)).expect("a revoked key");
-    assert_eq!(again.successor(), None);
+    assert_eq!(again.replacement(), None);
 }
 
 #[test]
 fn a_replacement_seals_only_after_the_key_is_revoked() {
     let (directory, ring, kid) = ring_at(100);
     let revocation = ring.begin_revoking(kid, true, &[], UnixTime(110)).expect("a replacement");
-    let replacement = revocation.successor().expect("a replacement");
+    let replacement = revocation.replacement().expect("a replacement");
     let read = revocation.ring.read().expect("reads");
     assert!(read.opening_key(replacement).is_ok(), "nodes can already open with the replacement");
     assert_eq!(read.sealing_key(UnixTime(9_000)).map(Key::kid), Some(kid), "renewals still use the old key");
@@ -163,7 +163,7 @@ fn a_revoked_key_gets_a_replacement_if_no_key_seals() {
     let secret = ring.read().expect("reads").keys()[0].secret.clone();
     ring.write(&Key::new(secret, Dates { revoked_at: Some(UnixTime(105)), ..key })).expect("writes");
     let without_replacement = ring.begin_revoking(kid, false, &[], UnixTime(110)).expect("begins");
-    assert!(without_replacement.leaves_none() && without_replacement.successor().is_none());
+    assert!(without_replacement.leaves_none() && without_replacement.replacement().is_none());
     drop(without_replacement);
     let replacement = revoke(lock(&directory), kid, true, 110).expect("revokes");
     assert!(replacement.is_some());
@@ -224,7 +224,7 @@ fn lock(directory: &tempfile::TempDir) -> LockedRing {
 
 fn revoke(ring: LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<Kid>, ChangeError> {
     let revocation = ring.begin_revoking(kid, replace, &[], UnixTime(now))?;
-    let replacement = revocation.successor();
+    let replacement = revocation.replacement();
     revocation.finish().map(|()| replacement)
 }
 

@@ -53,7 +53,7 @@ impl Flags {
     }
 
     /// Whether the session is remembered.
-    pub const fn remembered(self) -> bool {
+    pub const fn is_remembered(self) -> bool {
         self.0 & Self::REMEMBERED.0 != 0
     }
 }

@@ -58,7 +58,7 @@ fn judge_in(chains: &Chains, number: u64, record: Record) -> Verdict {
 
 #[test]
 fn chains_do_not_affect_each_other() {
-    let chains = Chains::new(DEFAULT_MEMORY);
+    let chains = Chains::new(DEFAULT_MEMORY_BYTES);
     for number in 0..1000 {
         assert_eq!(judge_in(&chains, number, token(7, 0, 6, number)), Renew);
     }
@@ -73,7 +73,7 @@ fn chains_do_not_affect_each_other() {
 /// would then be judged as a copy on the node that remembers the other.
 #[test]
 fn does_not_remember_a_token_whose_response_may_not_renew() {
-    let chains = Chains::new(DEFAULT_MEMORY);
+    let chains = Chains::new(DEFAULT_MEMORY_BYTES);
     let judge = |record, may_renew| chains.judge_record(chain(0), record, may_renew);
     assert_eq!(judge(token(7, 0, 6, 7), false), Renew);
     assert_eq!(chains.usage().chains, 0);
@@ -88,12 +88,12 @@ fn does_not_remember_a_token_whose_response_may_not_renew() {
 #[test]
 fn drops_chains_above_the_limit_and_reports_no_copy_for_them() {
     let chains = Chains::new(1 << 20);
-    let Memory { capacity, .. } = chains.usage();
+    let MemoryUsage { capacity, .. } = chains.usage();
     let total = 4 * capacity as u64;
     for number in 0..total {
         assert_eq!(judge_in(&chains, number, token(7, 0, 6, number)), Renew);
     }
-    let Memory { chains: remembered, dropped, .. } = chains.usage();
+    let MemoryUsage { chains: remembered, dropped, .. } = chains.usage();
     assert!(remembered <= capacity && remembered > capacity / 4, "{remembered} of {capacity}");
     assert_eq!(remembered as u64 + dropped, total, "each chain is remembered or dropped");
     // The first chains are dropped: even an older token is accepted.
@@ -120,7 +120,7 @@ fn finds_chains_in_the_older_map() {
 #[test]
 fn remembers_a_chain_that_is_in_use_while_others_are_dropped() {
     let chains = Chains::new(1 << 20);
-    let Memory { capacity, .. } = chains.usage();
+    let MemoryUsage { capacity, .. } = chains.usage();
     for number in 1..4 * capacity as u64 {
         judge_in(&chains, number, token(0, 0, 0, number));
         if number % 64 == 0 {
@@ -132,13 +132,13 @@ fn remembers_a_chain_that_is_in_use_while_others_are_dropped() {
 
 #[test]
 fn memory_is_within_the_limit_and_enough_for_700_000_chains() {
-    for limit in [1 << 20, DEFAULT_MEMORY, 1 << 30] {
+    for limit in [1 << 20, DEFAULT_MEMORY_BYTES, 1 << 30] {
         let chains = Chains::new(limit);
         let slots = chains.shards.len() * 2 * TABLE_SLOTS;
         assert!(slots * (size_of::<(Chain, Record)>() + 1) + chains.shards.len() * size_of::<Mutex<Shard>>() <= limit);
     }
     // At least half of the capacity is always available for chains that are in use.
-    assert!(Chains::new(DEFAULT_MEMORY).usage().capacity / 2 >= 700_000);
+    assert!(Chains::new(DEFAULT_MEMORY_BYTES).usage().capacity / 2 >= 700_000);
     assert_eq!(size_of::<(Chain, Record)>(), 40);
 }
 

@@ -9,7 +9,7 @@ use super::notifications::Notifications;
 use super::pool::{Connector, Limits, Pool};
 use super::{Inner, Store};
 use crate::store::error::StoreError;
-use crate::store::records::ServerFacts;
+use crate::store::records::ServerSettings;
 
 impl Store {
     pub(crate) async fn open_to_inspect(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
@@ -23,7 +23,7 @@ impl Store {
         Ok(Self(Arc::new(Inner { accounts: pool(), write: pool(), follow: pool(), notifications })))
     }
 
-    pub(crate) async fn server_facts(&self) -> Result<ServerFacts, StoreError> {
+    pub(crate) async fn server_facts(&self) -> Result<ServerSettings, StoreError> {
         let mut reading = self.reading().await?;
         let query = sqlx::query(
             "SELECT current_setting('server_version') AS version,
@@ -36,7 +36,7 @@ impl Store {
         );
         let row = query.fetch_one(&mut *reading.connection).await?;
         reading.finish();
-        Ok(ServerFacts {
+        Ok(ServerSettings {
             version: row.try_get("version")?,
             fsync: row.try_get("fsync")?,
             full_page_writes: row.try_get("full_page_writes")?,

@@ -11,11 +11,11 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor, Row};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::revocation::retention::COMMITTED_WITHIN;
+use crate::revocation::retention::MAX_COMMIT_DURATION;
 use crate::store::error::StoreError;
 
 /// Time limit of a call, including the wait for a connection and connecting. A commit that takes longer does not count.
-pub(in crate::store) const CALL_TIMEOUT: Duration = COMMITTED_WITHIN;
+pub(in crate::store) const CALL_TIMEOUT: Duration = MAX_COMMIT_DURATION;
 /// Time limit of a ping before a connection is used again.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum time that the server waits for the next statement of a transaction. A transaction with the lock of the log delays

@@ -11,13 +11,13 @@ use crate::id::Kid;
 use crate::revocation::{Entry, retention};
 use crate::store::error::StoreError;
 use crate::store::log::{Facts, Row, signed, unsigned, whole_secs};
-use crate::store::records::{Logged, Page, Revoke, Sealing, Undecoded};
+use crate::store::records::{Logged, Page, Revocation, SealingRecord, Undecoded};
 
 /// Maximum number of rows that are deleted in one transaction.
 const PRUNE_BATCH: i64 = 5_000;
 
 impl Store {
-    pub(crate) async fn revoke(&self, batch: &[Revoke], now: UnixTime) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) async fn revoke(&self, batch: &[Revocation], now: UnixTime) -> Result<Vec<Entry>, StoreError> {
         let mut writing = self.begin().await?;
         let entries = write(&mut writing.connection, batch, now).await?;
         writing.commit().await?;
@@ -74,7 +74,7 @@ impl Store {
 
     pub(crate) async fn record_sealing(
         &self,
-        sealing: &Sealing,
+        sealing: &SealingRecord,
         reached: UnixTime,
         until: UnixTime,
     ) -> Result<(), StoreError> {
@@ -155,7 +155,7 @@ pub(in crate::store) fn rows(rows: &[PgRow]) -> Result<Vec<Logged>, StoreError> 
 /// Writes revocations with the expiries that this transaction computes, and raises the generations of revoked accounts.
 pub(super) async fn write(
     connection: &mut PgConnection,
-    batch: &[Revoke],
+    batch: &[Revocation],
     now: UnixTime,
 ) -> Result<Vec<Entry>, StoreError> {
     let count = i64::try_from(batch.len()).map_err(|_| StoreError::Corrupt("more refusals than numbers"))?;
@@ -168,7 +168,7 @@ pub(super) async fn write(
     let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
     let facts = facts(connection, Facts::at(committed_at, generation)?).await?;
     for revoke in batch {
-        if let Revoke::Subject { sub, below } = revoke {
+        if let Revocation::Subject { sub, below } = revoke {
             let query = sqlx::query("UPDATE account SET generation = greatest(generation, $1) WHERE sub = $2");
             query.bind(signed(*below)).bind(&**sub).execute(&mut *connection).await?;
         }

@@ -12,7 +12,7 @@ use crate::store::error::StoreError;
 use crate::store::log::{self, signed, unsigned};
 use crate::store::migrate::state::{Contents, Counters, Incoming, LifetimeInUse, MigrationState};
 use crate::store::records::{
-    Account, AccountChanged, Change, PasswordChanged, ProfileChange, ProfileChanged, Revoke, Tables,
+    Account, AccountChanged, Change, PasswordChanged, ProfileChange, ProfileChanged, Revocation, Tables,
 };
 use crate::store::statements::MAX_ACCOUNTS;
 use crate::store::statements::accounts::{impl_accounts, select_accounts};

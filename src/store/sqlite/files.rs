@@ -129,7 +129,7 @@ pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     }
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
-    if found(Path::new(&log))?.is_some() { Err(StoreError::Left(database.to_owned())) } else { Ok(false) }
+    if found(Path::new(&log))?.is_some() { Err(StoreError::LogWithoutDatabase(database.to_owned())) } else { Ok(false) }
 }
 
 /// Returns device and inode of the file at this path, or `None` if there is no file or they cannot be read.

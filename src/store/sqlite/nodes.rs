@@ -59,22 +59,28 @@ mod tests {
 
     use super::*;
     use crate::id::Kid;
-    use crate::store::node::MAY_SERVE;
-    use crate::store::records::Empty;
+    use crate::store::node::MIN_SERVING_TIME;
+    use crate::store::records::EmptyPolicy;
 
     const SECOND: i64 = 1_000;
 
     fn report(name: &str, kids: &[u8], active: Option<u8>) -> NodeReport {
         let kid = |number| Kid::from_bytes([number; 8]);
         let kids = kids.iter().copied().map(kid).collect();
-        NodeReport { id: NodeId::random(), name: name.to_owned(), kids, active: active.map(kid), serves_for: MAY_SERVE }
+        NodeReport {
+            id: NodeId::random(),
+            name: name.to_owned(),
+            kids,
+            active: active.map(kid),
+            serves_for: MIN_SERVING_TIME,
+        }
     }
 
     async fn new_store() -> (tempfile::TempDir, Store) {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
+        let store = Store::open(&path, EmptyPolicy::Filled).await.expect("an empty database");
         (home, store)
     }
 

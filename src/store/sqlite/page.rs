@@ -57,14 +57,14 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::id::{Kid, Sid};
     use crate::revocation::Entry;
-    use crate::store::records::Empty;
+    use crate::store::records::EmptyPolicy;
 
     #[tokio::test]
     async fn returns_the_entries_as_written_page_by_page() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
+        let store = Store::open(&path, EmptyPolicy::Filled).await.expect("an empty database");
         assert_eq!(store.read_log(0, 10).await.expect("read").rows().expect("decoded"), []);
         let sid = Sid::from_bytes(*b"\0\x01\x0a\xa0\xffABCDEFGHIJK");
         let sub = "\"a\\b\", \u{e9}, \u{1}".into();
@@ -91,7 +91,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         std::fs::write(home.path().join("test.db-wal"), "a log").expect("writes");
-        assert!(matches!(Store::create(&path), Err(StoreError::Left(_))));
+        assert!(matches!(Store::create(&path), Err(StoreError::LogWithoutDatabase(_))));
         std::fs::remove_file(home.path().join("test.db-wal")).expect("removes");
         assert!(Store::create(&path).expect("a new file"));
     }

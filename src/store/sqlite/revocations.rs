@@ -11,13 +11,13 @@ use crate::revocation::Entry;
 use crate::revocation::retention;
 use crate::store::error::StoreError;
 use crate::store::log::{Facts, signed, unsigned, whole_secs};
-use crate::store::records::{Revoke, Sealing};
+use crate::store::records::{Revocation, SealingRecord};
 
 /// Maximum number of rows that are deleted in one transaction. It is low, so that logouts do not have to wait.
 const PRUNE_BATCH: i64 = 2_000;
 
 impl Store {
-    pub(crate) async fn revoke(&self, batch: &[Revoke], now: UnixTime) -> Result<Vec<Entry>, StoreError> {
+    pub(crate) async fn revoke(&self, batch: &[Revocation], now: UnixTime) -> Result<Vec<Entry>, StoreError> {
         let mut transaction = self.begin().await?;
         let entries = write(&mut transaction.connection, batch, now).await?;
         transaction.commit().await?;
@@ -59,7 +59,7 @@ impl Store {
 
     pub(crate) async fn record_sealing(
         &self,
-        sealing: &Sealing,
+        sealing: &SealingRecord,
         reached: UnixTime,
         until: UnixTime,
     ) -> Result<(), StoreError> {
@@ -126,7 +126,7 @@ impl Writing {
 /// Writes revocations with the expiries that this transaction computes, and raises the generations of revoked accounts.
 pub(super) async fn write(
     transaction: &mut SqliteConnection,
-    batch: &[Revoke],
+    batch: &[Revocation],
     now: UnixTime,
 ) -> Result<Vec<Entry>, StoreError> {
     let query = sqlx::query_as(concat!("SELECT pruned_through, clock_reached, ", generation!(), " FROM state"));
@@ -135,7 +135,7 @@ pub(super) async fn write(
     let facts = facts(transaction, Facts::at(committed_at, generation)?).await?;
     let mut entries = Vec::with_capacity(batch.len());
     for revoke in batch {
-        if let Revoke::Subject { sub, below } = revoke {
+        if let Revocation::Subject { sub, below } = revoke {
             let query = sqlx::query("UPDATE account SET generation = max(generation, ?) WHERE sub = ?");
             query.bind(signed(*below)).bind(&**sub).execute(&mut *transaction).await?;
         }
@@ -189,9 +189,10 @@ mod tests {
     use crate::id::Sid;
     use crate::session::Lifetimes;
     use crate::session::lifetime::Lifetime;
-    use crate::store::records::{Empty, TokenFacts};
+    use crate::store::records::{EmptyPolicy, TokenFacts};
 
-    const SEALING: Sealing = Sealing { lifetimes: lifetimes(1800), lag: Duration::from_secs(11), fail_open: false };
+    const SEALING: SealingRecord =
+        SealingRecord { lifetimes: lifetimes(1800), lag: Duration::from_secs(11), fail_open: false };
 
     const fn lifetimes(idle_secs: u64) -> Lifetimes {
         let both = Lifetime { idle: Duration::from_secs(idle_secs), absolute: Duration::from_secs(43_200) };
@@ -203,10 +204,10 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
+        let store = Store::open(&path, EmptyPolicy::Filled).await.expect("an empty database");
         let kid = Kid::from_bytes(*b"\0key id ");
         store.revoke_key(kid).await.expect("committed");
-        let session = Revoke::Session { sid: Sid::from_bytes([1; 16]), token: None };
+        let session = Revocation::Session { sid: Sid::from_bytes([1; 16]), token: None };
         store.revoke(&[session], UnixTime(1_000)).await.expect("committed");
         while store.delete_expired(UnixTime(i64::MAX.unsigned_abs())).await.expect("deleted") {}
         let rows = store.read_log(0, 10).await.expect("read").rows().expect("decoded");
@@ -219,15 +220,15 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("test.db");
         assert!(Store::create(&path).expect("a new file"));
-        let store = Store::open(&path, Empty::Filled).await.expect("an empty database");
-        let longer = Sealing { lifetimes: lifetimes(7200), ..SEALING };
+        let store = Store::open(&path, EmptyPolicy::Filled).await.expect("an empty database");
+        let longer = SealingRecord { lifetimes: lifetimes(7200), ..SEALING };
         store.record_sealing(&longer, UnixTime(1_000), UnixTime(4_600)).await.expect("recorded");
         store.record_sealing(&SEALING, UnixTime(2_000), UnixTime(5_600)).await.expect("recorded");
         let last = 4_600 + 43_200 + 2 * CLOCK_SKEW.as_secs();
         for (now, idle) in [(3_000, 7200), (last, 7200), (last + 1, 1800), (100 * last, 1800)] {
             for remembered in [false, true] {
                 let token = TokenFacts { absolute_deadline: UnixTime(u64::MAX), remembered };
-                let revoke = Revoke::Session { sid: Sid::from_bytes([1; 16]), token: Some(token) };
+                let revoke = Revocation::Session { sid: Sid::from_bytes([1; 16]), token: Some(token) };
                 let entries = store.revoke(&[revoke], UnixTime(now)).await.expect("committed");
                 let expires_at = UnixTime(now + idle + 11 + 2 * CLOCK_SKEW.as_secs());
                 assert_eq!(entries, [Entry::Session { sid: Sid::from_bytes([1; 16]), expires_at }], "at {now}");

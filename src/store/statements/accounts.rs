@@ -100,7 +100,7 @@ macro_rules! impl_accounts {
                 }
                 if !matches!(change, Change::Enable) {
                     let below = unsigned(generation)? + 1;
-                    let end = Revoke::Subject { sub: sub.as_str().into(), below };
+                    let end = Revocation::Subject { sub: sub.as_str().into(), below };
                     revocations::write(&mut writing.connection, &[end], now).await?;
                 }
                 apply(&mut writing.connection, &sub, change).await?;
@@ -124,7 +124,7 @@ macro_rules! impl_accounts {
                     writing.commit().await?;
                     return Ok(ProfileChanged { sub, before, after });
                 }
-                let end = Revoke::Subject { sub: sub.as_str().into(), below: generation + 1 };
+                let end = Revocation::Subject { sub: sub.as_str().into(), below: generation + 1 };
                 revocations::write(&mut writing.connection, &[end], now).await?;
                 let query = sqlx::query(
                     "UPDATE account SET login_name = $2, display_name = $3, email = $4 WHERE sub = $1",
@@ -154,7 +154,7 @@ macro_rules! impl_accounts {
                     return Err(StoreError::NoSuchAccount(account.profile.login_name.to_string()));
                 }
                 let generation = account.generation + 1;
-                let end = Revoke::Subject { sub: account.sub.as_str().into(), below: generation };
+                let end = Revocation::Subject { sub: account.sub.as_str().into(), below: generation };
                 let ended = revocations::write(&mut writing.connection, &[end], now).await?;
                 let change = Change::Password { hash: hash.to_owned(), must_change: false };
                 apply(&mut writing.connection, &account.sub, &change).await?;

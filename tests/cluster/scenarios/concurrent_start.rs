@@ -29,7 +29,7 @@ fn concurrently_added_accounts_are_all_stored() {
     let home = Home::new();
     let store = database.url("sealjar", "sslmode=disable");
     run_concurrently(|number| add(&home, &store, &format!("user{number}")));
-    let accounts = home.ok(&["users", "list", "--store", &store]);
+    let accounts = home.run_ok(&["users", "list", "--store", &store]);
     for number in 0..CONCURRENT {
         assert!(accounts.contains(&format!("user{number}")), "{accounts}");
     }

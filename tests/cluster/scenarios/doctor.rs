@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::faketime::faketime;
-use crate::harness::{Home, until};
+use crate::harness::{Home, wait_until};
 use crate::nodes;
 use crate::postgres::Postgres;
 
@@ -21,7 +21,7 @@ fn found(home: &Home, check: &str, arguments: &[&str], offset: &str) -> (Vec<Str
 fn set(database: &Postgres, setting: &str, value: &str) {
     database.sql(&format!("ALTER SYSTEM SET {setting} = {value}"));
     database.sql("SELECT pg_reload_conf()");
-    until("the server has read it", || database.sql(&format!("SHOW {setting}")) == value);
+    wait_until("the server has read it", || database.sql(&format!("SHOW {setting}")) == value);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn finds_a_database_that_may_lose_sign_outs_or_is_unusable() {
         set(&database, setting, "on");
     }
     let standby = database.standby();
-    until("the standby follows", || database.sql("SELECT count(*) FROM pg_stat_replication") == "1");
+    wait_until("the standby follows", || database.sql("SELECT count(*) FROM pg_stat_replication") == "1");
     is("store.server", &[], &["warning"], "synchronous_standby_names");
     is("store.open", &["--set", &standby.store()], &["problem"], "name the primary");
     database.wait_for_standbys();

@@ -1,6 +1,6 @@
 //! Durability: a confirmed logout is on PostgreSQL's disk, regardless of the settings of PostgreSQL, and also with a pooler.
 
-use crate::harness::{Server, Session, text, until};
+use crate::harness::{Server, Session, text, wait_until};
 use crate::load_permit;
 use crate::nodes;
 use crate::postgres::{Postgres, ServerOptions};
@@ -35,7 +35,7 @@ async fn nodes_work_through_a_pooler_as_well_as_without() {
     let mut home = nodes::home(&database, &[]);
     home.use_store(&pooler.url);
     let reaches = || home.run(&["users", "list"]).status.success();
-    until("the pooler is ready", reaches);
+    wait_until("the pooler is ready", reaches);
     let nodes = nodes::start_three(&home, &[]);
     for _ in 0..2 {
         for session in sign_out_on_each(&nodes).await {
@@ -44,7 +44,7 @@ async fn nodes_work_through_a_pooler_as_well_as_without() {
         database.kill();
         database.restart();
         // After a failed connection to the server, the pooler refuses all clients for a while.
-        until("the pooler reaches the database again", reaches);
+        wait_until("the pooler reaches the database again", reaches);
     }
     sign_out_on_each(&nodes).await;
 }
@@ -60,7 +60,7 @@ async fn a_pooler_that_shares_sessions_is_reported() {
         let output = home.run(arguments);
         (output.status.code(), [output.stdout, output.stderr].map(|bytes| text(&bytes)).concat())
     };
-    until("the pooler is ready", || !run(&["users", "list"]).1.contains("Connection refused"));
+    wait_until("the pooler is ready", || !run(&["users", "list"]).1.contains("Connection refused"));
     for arguments in [&["users", "list"] as &[_], &["users", "disable", "alice"], &["serve"]] {
         let (code, output) = run(arguments);
         assert_eq!(code, Some(74), "{arguments:?}: {output}");

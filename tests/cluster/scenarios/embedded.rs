@@ -7,7 +7,7 @@ use reqwest::header::{COOKIE, SET_COOKIE};
 use salvo::prelude::*;
 use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 
-use crate::harness::{Home, PATIENCE, client};
+use crate::harness::{Home, WAIT_TIMEOUT, client};
 use crate::postgres::Postgres;
 use crate::{load_permit, nodes};
 
@@ -99,7 +99,7 @@ impl Node {
             if found == "401 revoked" {
                 return started.elapsed();
             }
-            assert!(started.elapsed() < PATIENCE, "{found}");
+            assert!(started.elapsed() < WAIT_TIMEOUT, "{found}");
         }
     }
 }

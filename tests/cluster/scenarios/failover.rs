@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Session, client, until};
+use crate::harness::{Session, client, wait_until};
 use crate::load_permit;
 use crate::nodes::{self, ROLLED_BACK, until_all};
 use crate::postgres::Postgres;
@@ -98,7 +98,7 @@ async fn store_restored_ends_sessions_of_commits_lost_in_a_failover() {
     until_all(&nodes, &ended, "200").await;
     let written = primary.sql("SELECT pg_current_wal_lsn()");
     let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
-    until("the standby has all data", || standby.sql(&replayed) == "t");
+    wait_until("the standby has all data", || standby.sql(&replayed) == "t");
     standby.kill();
     assert_eq!(nodes[1].logout(&ended).await, "200");
     until_all(&nodes, &ended, "401 revoked").await;
@@ -111,7 +111,7 @@ async fn store_restored_ends_sessions_of_commits_lost_in_a_failover() {
     }
     nodes.push(home.start());
     nodes[3].until_status(&ended, "200").await;
-    home.ok(&["store", "restored"]);
+    home.run_ok(&["store", "restored"]);
     for session in [&live, &ended] {
         until_all(&nodes, session, "401 revoked").await;
     }

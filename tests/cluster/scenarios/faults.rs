@@ -82,7 +82,7 @@ async fn one_node_cut_off_from_postgresql_under_load() {
     let database = Postgres::start_with_options(&ServerOptions { address: namespace::HUB, ..ServerOptions::default() });
     let home = nodes::home(&database, &[ORIGIN, STALENESS]);
     let address = format!("{}:0", namespace::SPOKE);
-    let third = home.start_by(|serve| spoke.command(serve), &["--listen", &address, "--admin-listen", &address]);
+    let third = home.start_through(|serve| spoke.command(serve), &["--listen", &address, "--admin-listen", &address]);
     let nodes = [home.start(), home.start(), third];
     let load = Load::start(&nodes).await;
     let mut fault = Fault::new("cut off from the third node", &[2], &load);

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use crate::database;
-use crate::harness::{Home, Server, Session, text, until};
+use crate::harness::{Home, Server, Session, text, wait_until};
 use crate::load_permit;
 use crate::nodes::{readyz, until_all};
 use crate::postgres::{Connection, Postgres};
@@ -19,16 +19,16 @@ async fn migrates_from_sqlite_to_three_nodes_despite_a_kill() {
     let store = postgres.url("sealjar", "sslmode=disable");
     let home = Home::new();
     home.add_user("bob");
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     let server = home.start();
     let live = server.login("alice").await;
     let ended = server.login("alice").await;
     let bobs = server.login("bob").await;
     assert_eq!(server.logout(&ended).await, "200");
-    home.ok(&["revoke", "--user", "bob"]);
+    home.run_ok(&["revoke", "--user", "bob"]);
     stop([server]);
-    database::fill(&home, MANY - 2).await;
-    let accounts = home.ok(&["users", "list", "--json"]);
+    database::insert_revocations(&home, MANY - 2).await;
+    let accounts = home.run_ok(&["users", "list", "--json"]);
 
     // The server creates the tables.
     stop([home.start_with(&["--store", &store], &[])]);
@@ -39,9 +39,9 @@ async fn migrates_from_sqlite_to_three_nodes_despite_a_kill() {
         let stderr = text(&output.stderr);
         assert!(output.status.code() == Some(74) && stderr.contains("an unfinished migration from"), "{stderr}");
     }
-    home.ok(&["migrate", "--from", SQLITE, "--to", &store]);
+    home.run_ok(&["migrate", "--from", SQLITE, "--to", &store]);
     assert_eq!(postgres.sql("SELECT count(*), count(DISTINCT sid), max(seq) FROM revocation"), "100000|99999|100000");
-    assert_eq!(home.ok(&["users", "list", "--json", "--store", &store]), accounts);
+    assert_eq!(home.run_ok(&["users", "list", "--json", "--store", &store]), accounts);
 
     let nodes = [(); 3].map(|()| home.start_with(&["--store", &store], &[]));
     assert_eq!(readyz(&nodes[2]).await["revocations"], MANY - 1);
@@ -79,12 +79,12 @@ async fn migrates_to_another_database_and_back_to_a_file() {
     let live = nodes[0].login("alice").await;
     let ended = nodes[0].login("alice").await;
     assert_eq!(nodes[1].logout(&ended).await, "200");
-    until("both nodes report", || postgres.sql("SELECT count(*) FROM node") == "2");
+    wait_until("both nodes report", || postgres.sql("SELECT count(*) FROM node") == "2");
     let in_use = home.run(&["migrate", "--from", &first, "--to", &second]);
     assert!(in_use.status.code() == Some(1) && text(&in_use.stderr).contains("is in use by"));
     stop(nodes);
     for (from, to) in [(first.as_str(), second.as_str()), (&second, "sqlite://back.db")] {
-        home.ok(&["migrate", "--from", from, "--to", to]);
+        home.run_ok(&["migrate", "--from", from, "--to", to]);
         // `--set` overrides the store in the home's configuration.
         let [old, new] = [from, to].map(|url| format!("store={url}"));
         let server = home.start_with(&["--set", &new], &[]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock_file::{every_clock, write_clock};
-use crate::harness::{Server, Session, until};
+use crate::harness::{Server, Session, wait_until};
 use crate::load_permit;
 use crate::nodes;
 use crate::postgres::Postgres;
@@ -18,13 +18,13 @@ async fn a_node_without_notifications_polls_and_reconnects() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let [ends, follows] = [home.start(), home.start()];
-    until("both listen", || database.sql(LISTENERS).lines().count() == 2);
+    wait_until("both listen", || database.sql(LISTENERS).lines().count() == 2);
     for _ in 0..3 {
         let listeners = database.sql(LISTENERS);
         let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
         assert_eq!(database.sql(cut), "t\nt");
         assert_refused_within_a_second(&ends, &follows).await;
-        until("both listen again", || {
+        wait_until("both listen again", || {
             let now = database.sql(LISTENERS);
             now.lines().count() == 2 && now.lines().all(|pid| !listeners.contains(pid))
         });
@@ -40,12 +40,12 @@ async fn a_node_checks_a_silent_connection_and_keeps_listening() {
     let clock = home.path("clock");
     write_clock(&clock, "-29s");
     let [ends, follows] = [home.start(), home.start_with(&[], &every_clock(&clock))];
-    until("both listen", || database.sql(LISTENERS).lines().count() == 2);
+    wait_until("both listen", || database.sql(LISTENERS).lines().count() == 2);
     let listeners = database.sql(LISTENERS);
     write_clock(&clock, "+29s");
     let checked =
         "SELECT pid FROM pg_stat_activity WHERE usename = 'sealjar' AND query = 'SELECT 1' AND state = 'idle'";
-    until("one node has checked its connection", || {
+    wait_until("one node has checked its connection", || {
         listeners.contains(&database.sql(checked)) && !database.sql(checked).is_empty()
     });
     assert_refused_within_a_second(&ends, &follows).await;

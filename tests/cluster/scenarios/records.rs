@@ -2,7 +2,7 @@
 //! a commit takes long, and its cost depends on the number of deleted rows, not on the size of the table.
 
 use crate::clock_file::{every_clock, write_clock};
-use crate::harness::{Home, Server, until};
+use crate::harness::{Home, Server, wait_until};
 use crate::load_permit;
 use crate::nodes;
 use crate::postgres::Postgres;
@@ -24,7 +24,7 @@ async fn a_commit_that_hangs_makes_no_list_stale() {
     writer.run("BEGIN; SELECT 1 FROM state FOR UPDATE;");
     pass_a_minute(&home);
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND wait_event_type = 'Lock'";
-    until("the node waits for the lock", || database.sql(waiting) != "0");
+    wait_until("the node waits for the lock", || database.sql(waiting) != "0");
     node.until_status(&live, "200").await;
     let mut verdicts = Vec::new();
     while database.sql(waiting) != "0" {
@@ -34,7 +34,7 @@ async fn a_commit_that_hangs_makes_no_list_stale() {
     assert!(verdicts.len() > 10 && verdicts.iter().all(|verdict| verdict == "200"), "{verdicts:?}");
     writer.run("COMMIT;");
     let recorded = "SELECT count(*) FROM lifetime_in_use WHERE used_until > extract(epoch FROM now()) + 3600";
-    until("the lifetimes are recorded", || database.sql(recorded) != "0");
+    wait_until("the lifetimes are recorded", || database.sql(recorded) != "0");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn pruning_does_not_scan_the_whole_table() {
     let deleted = counted("n_tup_del");
     let whole_scans = counted("seq_scan");
     pass_a_minute(&home);
-    until("all expired rows are deleted", || counted("n_tup_del") == deleted + u64::from(EXPIRED));
+    wait_until("all expired rows are deleted", || counted("n_tup_del") == deleted + u64::from(EXPIRED));
     assert_eq!(counted("seq_scan"), whole_scans);
     assert_eq!(database.sql("SELECT count(*) FROM revocation"), LIVE.to_string());
     assert_eq!(nodes::readyz(&node).await["revocations"], LIVE, "the entries were removed from the list first");

@@ -15,10 +15,10 @@ async fn store_restored_ends_the_sessions_that_a_backup_revived() {
     let bobs = nodes[2].login("bob").await;
     let backup = database.dump();
     assert_eq!(nodes[1].logout(&ended).await, "200");
-    home.ok(&["revoke", "--user", "bob"]);
+    home.run_ok(&["revoke", "--user", "bob"]);
     until_all(&nodes, &bobs, "401 revoked").await;
     let bobs_next = nodes[2].login("bob").await;
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     until_all(&nodes, &bobs_next, "401 revoked").await;
     let last = nodes[0].login("alice").await;
 
@@ -33,7 +33,7 @@ async fn store_restored_ends_the_sessions_that_a_backup_revived() {
     assert_eq!(nodes[3].metric(ROLLED_BACK).await, 0.0, "this node has found no evidence yet");
     assert_eq!(nodes[3].status(&last).await, "200");
     nodes[3].wait_for("the store was rolled back");
-    home.ok(&["store", "restored"]);
+    home.run_ok(&["store", "restored"]);
     for session in [&live, &ended, &bobs, &bobs_next, &last] {
         until_all(&nodes, session, "401 revoked").await;
     }

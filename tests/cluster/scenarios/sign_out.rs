@@ -45,16 +45,16 @@ async fn every_other_end_is_in_force_on_all_nodes_within_a_second() {
         &["users", "disable", "alice"],
         &["revoke", "--everyone"],
     ] {
-        home.ok(&["users", "enable", "alice"]);
+        home.run_ok(&["users", "enable", "alice"]);
         let session = nodes[0].login("alice").await;
-        home.ok(command);
+        home.run_ok(command);
         assert_revoked_within_a_second(&nodes, &session, &command.join(" ")).await;
     }
-    home.ok(&["users", "enable", "alice"]);
+    home.run_ok(&["users", "enable", "alice"]);
     let session = nodes[0].login("alice").await;
     let other = nodes[1].login("alice").await;
     let status = nodes[2].get("/auth/status", &session.cookie()).await.json();
-    home.ok(&["revoke", "--session", status["sid"].as_str().expect("a sid")]);
+    home.run_ok(&["revoke", "--session", status["sid"].as_str().expect("a sid")]);
     assert_revoked_within_a_second(&nodes, &session, "revoke --session").await;
     assert_eq!(nodes[2].post("/auth/logout/all", &other.cookie()).await.verdict(), "200");
     assert_revoked_within_a_second(&nodes, &other, "sign out everywhere").await;

@@ -27,7 +27,7 @@ async fn a_certificate_is_verified_and_a_bad_one_is_explained() {
     let over_tls = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'sealjar'";
     assert_eq!(database.sql(over_tls), "t", "every connection of the node");
     for query in ["", "sslmode=require"] {
-        home.ok(&["users", "list", "--set", &format!("store={}", url(query))]);
+        home.run_ok(&["users", "list", "--set", &format!("store={}", url(query))]);
     }
     for (store, expected) in [
         (trusting("verify-full", &untrusted), "certificate"),
@@ -60,7 +60,7 @@ fn a_certificate_for_another_host_is_refused() {
             .replace("127.0.0.1", "localhost")
     };
     home.run_with_input(&["users", "add", "bob", "--store", &store("verify-ca")], "correct horse battery\n");
-    assert!(home.ok(&["users", "list", "--store", &store("verify-ca")]).contains("bob"), "the name is not checked");
+    assert!(home.run_ok(&["users", "list", "--store", &store("verify-ca")]).contains("bob"), "the name is not checked");
     let output = home.run(&["users", "list", "--store", &store("verify-full")]);
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(74), "{stderr}");

@@ -13,7 +13,7 @@ use salvo::hyper::Request as HyperRequest;
 use super::session_of_new_key;
 use crate::http;
 use crate::metrics::{KEY_WAITS_REFUSED, MISSPELT_RULES, RuleName};
-use crate::routes::answer::{Answer, Session};
+use crate::routes::answer::{Response, Session};
 use crate::routes::fixture::Site;
 use crate::routes::request::RequestBuilder;
 
@@ -28,8 +28,8 @@ pub(super) fn token_of_unknown_key(session: &Session) -> Session {
 
 /// Requests that are sent concurrently.
 struct Concurrent<'s> {
-    pending: Vec<Pin<Box<dyn Future<Output = Answer> + 's>>>,
-    responses: Vec<Answer>,
+    pending: Vec<Pin<Box<dyn Future<Output = Response> + 's>>>,
+    responses: Vec<Response>,
 }
 
 impl<'s> Concurrent<'s> {
@@ -50,7 +50,7 @@ impl<'s> Concurrent<'s> {
     }
 
     /// Waits until at most `max_pending` requests are without a response, and returns the responses to the others.
-    async fn until_pending(&mut self, max_pending: usize) -> Vec<Answer> {
+    async fn until_pending(&mut self, max_pending: usize) -> Vec<Response> {
         poll_fn(|cx| {
             self.poll(cx);
             if self.pending.len() <= max_pending { Poll::Ready(()) } else { Poll::Pending }
@@ -114,7 +114,7 @@ async fn concurrent_logouts_with_unknown_keys_share_one_query() {
 #[tokio::test]
 async fn a_live_session_does_not_wait_for_a_read_of_the_keys() {
     let site = Site::new().await;
-    site.stop_following();
+    site.stop_background_tasks();
     let session = site.login("alice").await;
     let unknown = token_of_unknown_key(&session);
     for path in ["/auth/status", "/auth/verify", "/auth/renew", "/protected"] {
@@ -169,7 +169,7 @@ async fn requests_that_wait_for_keys_are_limited_per_network() {
     ] {
         let site = Site::with(&["http.trusted_proxies=127.0.0.1"]).await;
         let unknown = token_of_unknown_key(&site.login("alice").await);
-        site.stop_following();
+        site.stop_background_tasks();
         let refused_before = KEY_WAITS_REFUSED.total(0);
         let from = |client: &str| site.request(method, path).session(&unknown).header("x-forwarded-for", client);
         let mut flood = Concurrent::new((0..REQUESTS).map(|_| from("192.0.2.1")));
@@ -187,7 +187,7 @@ async fn requests_that_wait_for_keys_are_limited_per_network() {
         assert_eq!(page.status, 200, "the login page is still served");
         let mut other = Concurrent::new([from("192.0.2.2")].into_iter());
         assert_eq!(other.until_pending(1).await.len(), 0, "{path}: a client of another network may wait");
-        site.follow();
+        site.start_background_tasks();
         for response in flood.until_pending(0).await.iter().chain(&other.until_pending(0).await) {
             assert_eq!(response.verdict(), verdict, "{path}");
         }

@@ -1,10 +1,10 @@
 //! Tests of the hosts on which a session is valid, and of the hosts that a verification request may name.
 
 use super::{Fields, TRUSTING, behind_proxy, send};
-use crate::routes::answer::Answer;
+use crate::routes::answer::Response;
 use crate::routes::fixture::{PASSWORD, Site, login_body};
 
-async fn visit(site: &Site, cookie: &str, host: &str) -> Answer {
+async fn visit(site: &Site, cookie: &str, host: &str) -> Response {
     let fields: Fields<'_> = &[("x-forwarded-host", host), ("x-forwarded-uri", "/x"), ("accept", "text/html")];
     send(site, "GET", "/auth/verify/redirect", cookie, fields).await
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use sealjar::session::lifetime::RenewalWindow;
-use sealjar::session::{Presented, Refusal, SealedSession};
+use sealjar::session::{PresentedSession, Refusal, SealedSession};
 
 use super::SECOND;
 use super::history::HistoryEvent;
@@ -135,7 +135,7 @@ impl World {
         node: usize,
         template: RequestTemplate,
         cookie: &Token,
-        report: impl FnMut(Presented),
+        report: impl FnMut(PresentedSession),
     ) -> Result<Accepted, Refusal> {
         let node = &self.nodes[node];
         let now = node.now(self.at);
@@ -282,7 +282,7 @@ impl World {
     }
 
     /// Handles a copy that a node has found. The other nodes read the revocation from the store within a second.
-    fn copy_found(&mut self, node: usize, presented: &Presented) {
+    fn copy_found(&mut self, node: usize, presented: &PresentedSession) {
         let sid = presented.sid;
         if self.nodes[node].copied_sessions.contains(&sid) {
             self.fail("a node reported a copy twice");

@@ -12,7 +12,7 @@ use crate::fixture::{HOUR, MAX_STALENESS};
 
 /// Lag of a node as the store records it, in whole seconds: `max_staleness`, one poll, and the time of a commit.
 pub(super) const LAG: Duration =
-    Duration::from_secs(MAX_STALENESS.as_secs() + 1 + retention::COMMITTED_WITHIN.as_secs());
+    Duration::from_secs(MAX_STALENESS.as_secs() + 1 + retention::MAX_COMMIT_DURATION.as_secs());
 /// Time for which a node records its lifetimes in advance.
 const SEALING_AHEAD: Duration = Duration::from_secs(HOUR);
 
@@ -51,7 +51,7 @@ impl Node {
     /// Runs one round of the follower.
     pub(super) fn round(&mut self, store: &mut Store, at: u64, delivery: Delivery) {
         let now = self.now(at);
-        if let Some(before) = self.guard.look(now) {
+        if let Some(before) = self.guard.observe(now) {
             self.reached = self.reached.max(before);
             self.next_record = now.boot;
         }

@@ -18,7 +18,7 @@ use super::world::Token;
 use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, lifetime};
 
 pub(super) const START: UnixTime = UnixTime(1_800_000_000);
-pub(super) const RECORD_EVERY: Duration = retention::CLOCK_RECORDED_EVERY;
+pub(super) const RECORD_EVERY: Duration = retention::CLOCK_RECORD_INTERVAL;
 
 /// Each idle timeout is shorter than a day, because nothing is pruned for a day after a clock step.
 const LIFETIMES: [Lifetimes; 3] = [

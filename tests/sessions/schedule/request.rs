@@ -312,7 +312,7 @@ impl World {
 
 /// Returns the revocation of one session.
 fn revoke_session(claims: &Claims<'static>) -> Revoke {
-    Revoke::Session { sid: claims.sid, token: Some((claims.absolute_deadline, claims.flags.remembered())) }
+    Revoke::Session { sid: claims.sid, token: Some((claims.absolute_deadline, claims.flags.is_remembered())) }
 }
 
 /// Returns the revocation of all sessions of an account up to the generation of this one.

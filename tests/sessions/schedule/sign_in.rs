@@ -94,7 +94,7 @@ impl World {
     pub(super) fn revoke_presented(&mut self, request: &Request, account: Account, checked: &Checked) -> Outcome {
         let remember = match (request.action, &checked.current) {
             (Action::SignIn { remember, .. }, _) => remember,
-            (_, current) => current.as_ref().is_some_and(|current| current.flags.remembered()),
+            (_, current) => current.as_ref().is_some_and(|current| current.flags.is_remembered()),
         };
         if request.action == Action::StepUp
             && checked.current.as_ref().is_some_and(|old| self.store.revocations.session_revoked_at(old).is_some())

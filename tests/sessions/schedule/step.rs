@@ -119,7 +119,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         20 => index.clone().prop_map(|request| Step::ContinueRequest { request }),
         6 => index.clone().prop_map(|reply| Step::DeliverReply { reply }),
         2 => index.clone().prop_map(|reply| Step::LoseReply { reply }),
-        5 => (node.clone(), commit, 0..=retention::COMMITTED_WITHIN.as_secs())
+        5 => (node.clone(), commit, 0..=retention::MAX_COMMIT_DURATION.as_secs())
             .prop_map(|(node, outcome, began_before)| Step::Commit { node, outcome, began_before }),
         1 => index.clone().prop_map(|request| Step::TimeOut { request }),
         2 => token_and_node.clone().prop_map(|(token, node)| Step::RenewDuringSignOut { token, node }),

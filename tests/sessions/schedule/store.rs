@@ -6,7 +6,7 @@ use std::time::Duration;
 use sealjar::clock::{CLOCK_SKEW, UnixTime};
 use sealjar::id::{Kid, Sid};
 use sealjar::revocation::Entry;
-use sealjar::revocation::retention::{self, Longest};
+use sealjar::revocation::retention::{self, MaxLifetimes};
 use sealjar::session::Lifetimes;
 
 use super::revocations::Revocations;
@@ -52,7 +52,7 @@ pub(super) struct State {
 /// Row of the table `lifetime_in_use`.
 struct InUse {
     remembered: bool,
-    longest: Longest,
+    longest: MaxLifetimes,
     used_until: UnixTime,
 }
 
@@ -137,14 +137,14 @@ impl Store {
         }
     }
 
-    fn longest(&self, remembered: Option<bool>, now: UnixTime) -> Longest {
+    fn longest(&self, remembered: Option<bool>, now: UnixTime) -> MaxLifetimes {
         let last = self.in_use.iter().map(|row| row.used_until).max();
         let counts = |row: &&InUse| {
             remembered.is_none_or(|kind| kind == row.remembered)
                 && (row.used_until.plus(row.longest.absolute).plus(2 * CLOCK_SKEW) >= now
                     || Some(row.used_until) == last)
         };
-        self.in_use.iter().filter(counts).fold(Longest::default(), |most, InUse { longest, .. }| Longest {
+        self.in_use.iter().filter(counts).fold(MaxLifetimes::default(), |most, InUse { longest, .. }| MaxLifetimes {
             idle: most.idle.max(longest.idle),
             absolute: most.absolute.max(longest.absolute),
             lag: most.lag.max(longest.lag),
@@ -216,7 +216,7 @@ impl Store {
     ) {
         self.clock_reached = self.clock_reached.max(reached);
         for (remembered, lifetime) in [(false, lifetimes.ordinary), (true, lifetimes.remembered)] {
-            let longest = Longest { idle: lifetime.idle, absolute: lifetime.absolute, lag, fail_open };
+            let longest = MaxLifetimes { idle: lifetime.idle, absolute: lifetime.absolute, lag, fail_open };
             let same = |row: &&mut InUse| (row.remembered, row.longest) == (remembered, longest);
             match self.in_use.iter_mut().find(same) {
                 Some(row) => row.used_until = row.used_until.max(until),

@@ -15,11 +15,11 @@ pub(crate) struct Overloaded;
 
 /// Priority class of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lane {
+pub(crate) enum Priority {
     /// The client's network is known to the account, or the client sent a token of the account.
     Known,
     /// Any other client.
-    Strange,
+    Unknown,
 }
 
 /// Result of waiting for a job.
@@ -53,11 +53,11 @@ impl<J> Queue<J> {
     }
 
     /// Adds a job at the end of the queue of its priority class.
-    pub(super) fn push(&self, lane: Lane, job: J) -> Result<(), Overloaded> {
+    pub(super) fn push(&self, lane: Priority, job: J) -> Result<(), Overloaded> {
         let mut state = self.state();
         let jobs = match lane {
-            Lane::Known => &mut state.known,
-            Lane::Strange => &mut state.unknown,
+            Priority::Known => &mut state.known,
+            Priority::Unknown => &mut state.unknown,
         };
         if jobs.len() >= self.capacity {
             return Err(Overloaded);
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn known_clients_come_first_and_have_their_own_slots() {
         let queue = Queue::new(2);
-        assert_eq!([1, 2, 3].map(|job| queue.push(Lane::Strange, job)), [Ok(()), Ok(()), Err(Overloaded)]);
-        assert_eq!([4, 5, 6].map(|job| queue.push(Lane::Known, job)), [Ok(()), Ok(()), Err(Overloaded)]);
+        assert_eq!([1, 2, 3].map(|job| queue.push(Priority::Unknown, job)), [Ok(()), Ok(()), Err(Overloaded)]);
+        assert_eq!([4, 5, 6].map(|job| queue.push(Priority::Known, job)), [Ok(()), Ok(()), Err(Overloaded)]);
         queue.close();
         let in_order = [4, 5, 1, 2].map(Next::Job);
         assert_eq!(in_order.each_ref().map(|_| queue.pop(None)), in_order);
@@ -129,7 +129,7 @@ mod tests {
         let queue = Queue::new(1);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| [None, Some(Duration::MAX)].map(|timeout| queue.pop(timeout)));
-            queue.push(Lane::Known, 1).expect("a slot is free");
+            queue.push(Priority::Known, 1).expect("a slot is free");
             queue.close();
             assert_eq!(waiting.join().expect("the thread does not panic"), [Next::Job(1), Next::Closed]);
         });

@@ -12,7 +12,7 @@ fn password(text: &str) -> Password {
 #[tokio::test]
 async fn a_full_queue_is_an_error_and_a_slot_is_kept_until_taken() {
     let checker = Checker { shared: Arc::new(Shared::new(1, Budget::new(CHEAP, 0, 0))), threads: 0 };
-    let verify = || checker.verify(Lane::Strange, password("x"), None, true);
+    let verify = || checker.verify(Priority::Unknown, password("x"), None, true);
     let take_job = || {
         let Next::Job(Job::Verify { reply, .. }) = checker.shared.jobs.pop(None) else {
             panic!("the job must be in the queue")
@@ -21,9 +21,9 @@ async fn a_full_queue_is_an_error_and_a_slot_is_kept_until_taken() {
     };
     let mut first = Box::pin(verify());
     assert!(tokio::time::timeout(Duration::ZERO, &mut first).await.is_err(), "the request waits for a thread");
-    assert_eq!(verify().await, Err(NotDone::Overloaded));
+    assert_eq!(verify().await, Err(CheckerError::Overloaded));
     drop(first);
-    assert_eq!(verify().await, Err(NotDone::Overloaded), "the slot of a disconnected client is not free");
+    assert_eq!(verify().await, Err(CheckerError::Overloaded), "the slot of a disconnected client is not free");
     assert!(take_job().is_closed());
     let reply = async { take_job().send(Ok(Verdict::Refused)).expect("the caller waits") };
     assert_eq!(tokio::join!(verify(), reply).0, Ok(Verdict::Refused));
@@ -34,9 +34,9 @@ async fn a_panic_ends_its_job_but_not_the_thread() {
     let checker = Checker::start(CHEAP, 1, 8, 64).expect("a thread starts");
     let stored = crate::account::password::hash(CHEAP, &password("correct horse"));
     for _ in 0..2 {
-        let panicked = checker.verify(Lane::Known, password(PANICS), None, true).await;
-        assert_eq!(panicked, Err(NotDone::Failed));
-        let verdict = checker.verify(Lane::Known, password("correct horse"), Some(stored.clone()), true);
+        let panicked = checker.verify(Priority::Known, password(PANICKING_PASSWORD), None, true).await;
+        assert_eq!(panicked, Err(CheckerError::Failed));
+        let verdict = checker.verify(Priority::Known, password("correct horse"), Some(stored.clone()), true);
         let verdict = tokio::time::timeout(Duration::from_secs(60), verdict).await.expect("the thread still runs");
         assert_eq!(verdict, Ok(Verdict::Accepted { rehashed: None }));
     }
@@ -47,7 +47,10 @@ async fn memory_of_the_configured_size_is_kept_for_the_next_job() {
     let checker = Checker::start(CHEAP, 1, 8, 256).expect("a thread starts");
     let costly = crate::account::password::hash(Cost { memory_kib: 128, ..CHEAP }, &password("correct horse"));
     let check = async |stored: Option<String>| {
-        checker.verify(Lane::Known, password("correct horse"), stored, true).await.expect("the password is checked");
+        checker
+            .verify(Priority::Known, password("correct horse"), stored, true)
+            .await
+            .expect("the password is checked");
     };
     assert!(checker.shared.free_memory.is_empty(), "nothing is allocated before the first job");
     check(None).await;

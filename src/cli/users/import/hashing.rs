@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::account::Password;
 use crate::account::password::Argon2id;
-use crate::account::password::checker::{NICENESS, THREAD_NAME};
+use crate::account::password::checker::{NICENESS, THREAD_NAME_PREFIX};
 use crate::cli::error::CliError;
 use crate::cli::output::Progress;
 use crate::clock::Now;
@@ -41,7 +41,8 @@ pub(super) fn hash_all(settings: &Settings, passwords: &[Password]) -> Result<Ve
                     }
                 }
             };
-            let started = thread::Builder::new().name(format!("{THREAD_NAME}{number}")).spawn_scoped(scope, work);
+            let started =
+                thread::Builder::new().name(format!("{THREAD_NAME_PREFIX}{number}")).spawn_scoped(scope, work);
             started.map_err(|error| CliError::io(format!("cannot start a thread: {error}; nothing was changed")))?;
         }
         drop(done);

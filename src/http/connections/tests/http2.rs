@@ -4,7 +4,7 @@ use salvo::http::ResBody;
 use salvo::hyper::body::{Body, Bytes, Frame};
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 
-use super::super::exchange::{Exchange, Tracker};
+use super::super::exchange::{ConnectionTracker, Exchange};
 use super::*;
 
 const KIB: usize = 1024;
@@ -12,11 +12,11 @@ const KIB: usize = 1024;
 pub(super) const TOO_MANY_REQUESTS: usize = 1366;
 
 /// Adds a connection whose client uses HTTP/2.
-pub(super) fn add(connections: &Arc<Connections>, peer: conn::SocketAddr) -> (Connection, Arc<Tracker>) {
+pub(super) fn add(connections: &Arc<Connections>, peer: conn::SocketAddr) -> (Connection, Arc<ConnectionTracker>) {
     let connection = connections.add(&peer);
     let tracker = connection.tracker();
-    connection.has_read();
-    tracker.speaks_http2();
+    connection.record_read();
+    tracker.mark_http2();
     (connection, tracker)
 }
 
@@ -78,8 +78,8 @@ async fn closes_a_client_that_does_not_take_a_whole_response() {
     drop(taken);
     let _next = frames(tracker.begin(&request()), "page").await;
     // Neither bytes on the socket nor other responses that are taken prevent the close.
-    never.has_read();
-    never.has_written();
+    never.record_read();
+    never.record_write();
     drop(frames(never_tracker.begin(&request()), "page").await);
     advance_to(32);
     assert!(never.slot.is_closing() && !taking.slot.is_closing());
@@ -96,8 +96,8 @@ async fn only_requests_and_taken_responses_are_activity() {
         [1, 2, 3].map(|port| add(&connections, peer(port)));
     let open_exchange = waiting_tracker.begin(&request());
     advance_to(70);
-    pinging.has_read();
-    pinging.has_written();
+    pinging.record_read();
+    pinging.record_write();
     drop(frames(tracker.begin(&request()), "page").await);
     advance_to(77);
     assert!(pinging.slot.is_closing());
@@ -115,8 +115,8 @@ async fn a_taken_response_shortens_the_wait_but_a_pong_does_not() {
     let connections = connections(2);
     let [(pinging, _), (requesting, tracker)] = [1, 2].map(|port| add(&connections, peer(port)));
     drop(frames(tracker.begin(&request()), "page").await);
-    pinging.has_written();
-    assert_eq!(connections.room(), Room::Closing(1));
+    pinging.record_write();
+    assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
     assert!(pinging.slot.is_closing() && !requesting.slot.is_closing());
 }
 
@@ -197,7 +197,7 @@ pub(super) fn client(port: u16) -> conn::SocketAddr {
 }
 
 /// Begins `count` requests on a connection. Each counts 24 KiB.
-pub(super) fn begin_requests(tracker: &Arc<Tracker>, count: usize) -> Vec<Exchange> {
+pub(super) fn begin_requests(tracker: &Arc<ConnectionTracker>, count: usize) -> Vec<Exchange> {
     (0..count).map(|_| tracker.begin(&request())).collect()
 }
 

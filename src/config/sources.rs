@@ -10,7 +10,7 @@ use super::file::ConfigFile;
 use super::layers::{Flag, Layers};
 
 /// The sources of the configuration. They may contain secrets, so this type has no `Debug`.
-pub(crate) struct Origins {
+pub(crate) struct ConfigSources {
     /// Values that replace defaults, for a demo. Every other source takes precedence over them.
     base: Vec<Flag>,
     file: Option<ConfigFile>,
@@ -18,7 +18,7 @@ pub(crate) struct Origins {
     flags: Vec<Flag>,
 }
 
-impl Origins {
+impl ConfigSources {
     /// Collects the sources. `file` is the path in the flag `--config`. It takes precedence over the path in the environment.
     pub(crate) fn new(file: Option<PathBuf>, environment: Vec<(String, String)>, flags: Vec<Flag>) -> Self {
         let variable =
@@ -28,7 +28,7 @@ impl Origins {
     }
 
     /// Replaces defaults by these values.
-    pub(crate) fn over(self, base: Vec<Flag>) -> Self {
+    pub(crate) fn with_base(self, base: Vec<Flag>) -> Self {
         Self { base, ..self }
     }
 
@@ -90,14 +90,14 @@ mod tests {
     #[test]
     fn an_empty_variable_names_no_file() {
         let environment = |path: &str| vec![(environment::CONFIG_VARIABLE.to_owned(), path.to_owned())];
-        let origins = |path| Origins::new(None, environment(path), Vec::new());
+        let origins = |path| ConfigSources::new(None, environment(path), Vec::new());
         assert_eq!(origins("").file, None);
         assert_eq!(origins("/a/file").file, Some(ConfigFile::Followed("/a/file".into())));
     }
 
     #[test]
     fn a_value_in_a_file_is_followed_without_a_configuration_file() {
-        let origins = |name: &str| Origins::new(None, vec![(name.to_owned(), "/a/file".to_owned())], Vec::new());
+        let origins = |name: &str| ConfigSources::new(None, vec![(name.to_owned(), "/a/file".to_owned())], Vec::new());
         assert!(origins("SEALJAR_STORE_FILE").is_followed());
         assert!(!origins("SEALJAR_STORE").is_followed());
     }
@@ -111,7 +111,7 @@ mod tests {
         };
         let environment = vec![("SEALJAR_KEYS__DIR".to_owned(), "environment".to_owned())];
         let base = ["store", "keys.dir", "pages.home"].map(|setting| flag("--demo", setting, "sqlite://base")).to_vec();
-        let origins = Origins::new(None, environment, vec![flag("--set", "pages.home", "/flag")]).over(base);
+        let origins = ConfigSources::new(None, environment, vec![flag("--set", "pages.home", "/flag")]).with_base(base);
         let (layers, config) = origins.read().expect("the configuration is valid");
         assert_eq!((config.store.as_str(), config.pages.home.as_str()), ("sqlite://base", "/flag"));
         assert_eq!(config.keys.dir.to_str(), Some("environment"));
@@ -133,7 +133,7 @@ mod tests {
             flag("session.absolute", "3h"),
         ];
         let environment = vec![("SEALJAR_STORE_FILE".to_owned(), "/no/such/file".to_owned())];
-        let origins = Origins::new(None, environment, flags);
+        let origins = ConfigSources::new(None, environment, flags);
         let (layers, config, errors) = origins.read_usable().expect("there is no file to read");
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         for setting in ["store", "no.such", "session.idle", "http.listen", "password.queue"] {
