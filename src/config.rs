@@ -4,7 +4,7 @@
 //! these comments for `docs/reference/settings.md`, the manual page and `sealjar config --explain`. They are plain text, because
 //! links do not work in all of these.
 //!
-//! A value passes through these modules: `origins.rs` has the sources (file, environment, flags), `layers.rs` reads them and
+//! A value passes through these modules: `sources.rs` names the sources (file, environment, flags), `layers.rs` reads them and
 //! decides which one takes precedence, and `parse.rs` checks the result and makes [`settings::Settings`]. `reload.rs` compares
 //! two configurations while the server runs. The defaults are in `defaults.rs`.
 

@@ -10,7 +10,7 @@
 //! * **revoked**: it opens nothing, at any time.
 //!
 //! A key that the revocation log in the store refuses is revoked too, even if its file has no revocation date
-//! ([`KeyRing::refusing`]).
+//! ([`KeyRing::with_refused_keys`]).
 //!
 //! `rotate.rs` changes the key files. [`crate::session`] seals and opens with the keys.
 
@@ -69,7 +69,7 @@ pub enum NoKey {
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Key>,
-    /// Number of kids that were passed to [`KeyRing::refusing`].
+    /// Number of kids that were passed to [`KeyRing::with_refused_keys`].
     refused_key_count: usize,
 }
 
@@ -95,7 +95,7 @@ impl KeyRing {
         self
     }
 
-    /// Returns the number of kids that were passed to [`KeyRing::refusing`].
+    /// Returns the number of kids that were passed to [`KeyRing::with_refused_keys`].
     pub(crate) const fn refused_key_count(&self) -> usize {
         self.refused_key_count
     }

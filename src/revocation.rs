@@ -8,7 +8,7 @@
 //! late or out of order changes nothing. An entry has one of these states, and refuses in each of them:
 //!
 //! * *pending*: this process refuses the session, and has not yet committed the entry.
-//! * *durable*: this process has committed the entry in time ([`retention::COMMITTED_WITHIN`]). Only a durable entry lets a
+//! * *durable*: this process has committed the entry in time ([`retention::MAX_COMMIT_DURATION`]). Only a durable entry lets a
 //!   logout succeed without another commit.
 //! * *logged*: this process has read the entry from the log. The commit of the entry may have been too late, and then its
 //!   expiry is too early. The process that wrote such an entry commits it again, but a reader cannot detect it: the age of a

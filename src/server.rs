@@ -66,12 +66,12 @@ pub(crate) struct Ready<'a> {
 }
 
 /// Runs the server until it receives a signal to stop. Calls `on_ready` when the whole revocation list is loaded and
-/// both listeners are open. `settings` is the parsed form of `config`, which was read from `origins`. The origins are
+/// both listeners are open. `settings` is the parsed form of `config`, which was read from `sources`. The sources are
 /// read again while the server runs.
 pub(crate) async fn serve(
     settings: Settings,
     config: Config,
-    origins: ConfigSources,
+    sources: ConfigSources,
     log: Log,
     mut inherited: InheritedSockets,
     hardening: Hardening,
@@ -141,7 +141,7 @@ pub(crate) async fn serve(
     tracing::info!(dumpable = hardening.dumpable, landlock = hardening.landlock.name(), "hardening of the process");
     tracing::info!(public = %public_address, admin = %admin_address, tls = tls.is_some(), "listening");
     background.push(tokio::spawn(ring::rotate(app.clone(), settings.clone())));
-    let reload = Reload::new(handle.clone(), settings.clone(), config, origins, log, port);
+    let reload = Reload::new(handle.clone(), settings.clone(), config, sources, log, port);
     background.push(tokio::spawn(reload.run(hangups)));
     on_ready(Ready { hosts: &app.hosts, has_accounts });
     supervisor::ready();

@@ -72,7 +72,7 @@ pub struct PresentedSession {
     /// Generation of the account at the login.
     pub account_generation: u64,
     /// Whether the list refuses all sessions of that account generation.
-    pub generation_ended: bool,
+    pub is_generation_revoked: bool,
     /// Whether the list refuses the session, for any reason.
     pub is_ended: bool,
     /// Whether the token is past a deadline, usually the idle deadline. The list may have removed the entry of a revoked
@@ -264,7 +264,7 @@ impl Sessions {
             sub: sub.into(),
             login_name: login_name.into(),
             account_generation,
-            generation_ended: self.revocations.refuses_account(sub, account_generation),
+            is_generation_revoked: self.revocations.refuses_account(sub, account_generation),
             is_ended: self.is_revoked(claims),
             is_idle: deadlines(claims).is_expired(time),
             absolute_deadline: claims.absolute_deadline,

@@ -130,8 +130,9 @@ impl PasswordChange {
         let login_name = login.as_deref().map(|login| parse_login_name(login)).transpose()?;
         let old_password = bounded_password(old_password)?;
         let new_password = Password::new(new_password);
-        let is_repeated = new_password_again.is_none_or(|again| Password::new(again).expose() == new_password.expose());
-        Ok(Self { login_name, remember, old_password, new_password, is_confirmed: is_repeated })
+        let is_confirmed =
+            new_password_again.is_none_or(|again| Password::new(again).expose() == new_password.expose());
+        Ok(Self { login_name, remember, old_password, new_password, is_confirmed })
     }
 }
 

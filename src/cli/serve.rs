@@ -124,13 +124,13 @@ impl DemoHome {
 pub(super) fn run(
     settings: Settings,
     config: Config,
-    origins: ConfigSources,
+    sources: ConfigSources,
     demo: Option<DemoHome>,
 ) -> Result<ExitCode, CliError> {
     // Before there are other threads: it holds for the one that asks, and those that it starts.
     let limited = limit(&settings, demo.as_ref());
     let (log, _drain) = Log::start(&settings).map_err(|error| CliError::io(format!("cannot log: {error}")))?;
-    match serve(settings, config, origins, demo, log, limited) {
+    match serve(settings, config, sources, demo, log, limited) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             let CliError { code, message, hint } = failure;
@@ -161,7 +161,7 @@ fn hardening(limited: Result<LandlockStatus, RulesetError>) -> Hardening {
 fn serve(
     settings: Settings,
     config: Config,
-    origins: ConfigSources,
+    sources: ConfigSources,
     demo: Option<DemoHome>,
     log: Log,
     limited: Result<LandlockStatus, RulesetError>,
@@ -175,13 +175,13 @@ fn serve(
         match demo {
             Some(home) => {
                 let password = home.prepare(&settings).await?;
-                server::serve(settings, config, origins, log, inherited, hardening, |ready| {
+                server::serve(settings, config, sources, log, inherited, hardening, |ready| {
                     print_demo(&home, &password, &ready)
                 })
                 .await?;
             }
             None => {
-                server::serve(settings, config, origins, log, inherited, hardening, |ready| {
+                server::serve(settings, config, sources, log, inherited, hardening, |ready| {
                     warn_without_accounts(&ready)
                 })
                 .await?

@@ -120,7 +120,7 @@ pub(crate) enum Capacity {
 
 impl Connections {
     /// Maximum time from the end of a handler until its response reaches the socket. So it is also the maximum wait of
-    /// [`Connections::change`].
+    /// [`Connections::wait_for_change`].
     const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Maximum number of connections that are closed in one step. At the limit, a step closes one connection of each 64, so that
     /// a flood of new connections does not cause a search of all connections for each one of them.
@@ -249,7 +249,7 @@ impl Connections {
         all.iter().for_each(|slot| open.close(slot));
     }
 
-    /// Waits until [`Connections::room`] may have another result.
+    /// Waits until [`Connections::ensure_capacity`] may have another result.
     pub(crate) async fn wait_for_change(&self) {
         let _ = tokio::time::timeout(Self::RESPONSE_TIMEOUT, self.changed.notified()).await;
     }

@@ -57,15 +57,15 @@ impl PreparedHeaders {
         json_with_tls.insert(STRICT_TRANSPORT_SECURITY, HSTS_VALUE);
         // A proxy shows this response to no browser, so it has only the necessary fields. Each field costs about 200
         // instructions.
-        let mut passed = identity::empty_headers();
-        passed.extend(media_type("text/plain"));
-        passed.extend(COMMON.into_iter().filter(|(name, _)| IN_VERIFY_RESPONSES.contains(name)));
-        passed.extend(NO_STORE);
+        let mut verify_allowed = identity::empty_headers();
+        verify_allowed.extend(media_type("text/plain"));
+        verify_allowed.extend(COMMON.into_iter().filter(|(name, _)| IN_VERIFY_RESPONSES.contains(name)));
+        verify_allowed.extend(NO_STORE);
         assert!(
-            identity::begins_with_identity_headers(&passed),
+            identity::begins_with_identity_headers(&verify_allowed),
             "a map keeps the order in which its fields were inserted"
         );
-        Self { common, json, json_with_tls, verify_allowed: passed }
+        Self { common, json, json_with_tls, verify_allowed }
     }
 
     /// Adds the common fields that a response does not have yet. `is_secure` is true if browsers reach its host over TLS.

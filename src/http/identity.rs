@@ -35,12 +35,12 @@ pub(super) fn empty_headers() -> HeaderMap {
     NAMES.iter().map(|name| (name.clone(), HeaderValue::from_static(""))).collect()
 }
 
-/// Returns whether a map begins with the names of the identity headers, in the order of [`empty`].
+/// Returns whether a map begins with the names of the identity headers, in the order of [`empty_headers`].
 pub(super) fn begins_with_identity_headers(headers: &HeaderMap) -> bool {
     NAMES.iter().zip(headers.keys()).all(|(own, name)| own == name) && headers.len() >= NAMES.len()
 }
 
-/// Writes the facts of a session into a map that begins with the headers of [`empty`]. Facts that are empty stay empty.
+/// Writes the facts of a session into a map that begins with the headers of [`empty_headers`]. Facts that are empty stay empty.
 ///
 /// This is on the fast path. So it iterates over the headers instead of looking up each name, and all values share one buffer.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {

@@ -54,7 +54,7 @@ fn all_sessions(context: &Context, presented: &[PresentedSession]) -> Result<Vec
         let may_end_all = |token: &&PresentedSession| match refusal {
             // An earlier request has revoked all sessions of the account, perhaps without a commit. The committer waits for the
             // commit.
-            Refusal::Revoked => token.generation_ended,
+            Refusal::Revoked => token.is_generation_revoked,
             // A logout must work with a stale list, too.
             Refusal::Stale => true,
             Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => false,
@@ -115,7 +115,7 @@ async fn end(
     let write_audit_event = |new: &Revocation| match new {
         Revocation::Session { sid, .. } => {
             // A session that ended with the generation of its account already has an audit event.
-            if let Some(token) = presented.iter().find(|token| token.sid == *sid && !token.generation_ended) {
+            if let Some(token) = presented.iter().find(|token| token.sid == *sid && !token.is_generation_revoked) {
                 audit::signing_out(*sid, &token.sub, client);
             }
         }

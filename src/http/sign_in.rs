@@ -108,7 +108,7 @@ pub(super) async fn start_session(
     let revokes = replaced.iter().map(|token| Revocation::from(*token)).collect();
     let write_audit_event = |new: &Revocation| {
         if let Revocation::Session { sid, .. } = new
-            && let Some(token) = replaced.iter().find(|token| token.sid == *sid && !token.generation_ended)
+            && let Some(token) = replaced.iter().find(|token| token.sid == *sid && !token.is_generation_revoked)
         {
             audit::session_replaced(options.purpose, *sid, &token.sub);
         }
@@ -238,7 +238,7 @@ async fn check(
     if !token.is_some_and(is_of_account) {
         attempt.charge_without_session(context.now().boot);
     }
-    let lane = if attempt.is_stranger() { Priority::Unknown } else { Priority::Known };
+    let lane = if attempt.is_unknown_client() { Priority::Unknown } else { Priority::Known };
     let verdict = app.passwords.verify(lane, password, stored_hash, may_sign_in).await?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));

@@ -165,7 +165,7 @@ impl Throttle {
 
 impl AdmittedAttempt<'_> {
     /// Returns whether the client is not known to the account.
-    pub(crate) const fn is_stranger(&self) -> bool {
+    pub(crate) const fn is_unknown_client(&self) -> bool {
         self.is_unknown_client
     }
 

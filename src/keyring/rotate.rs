@@ -74,7 +74,7 @@ impl LockedRing {
     ///
     /// # Errors
     /// [`ChangeError::NotEmpty`] if the directory contains a key, or [`ChangeError::Ring`] if it contains a key that cannot be
-    /// read. [`ChangeError::Make`] or [`ChangeError::NotADirectory`] if the directory cannot be created.
+    /// read. [`ChangeError::CreateDirectory`] or [`ChangeError::NotADirectory`] if the directory cannot be created.
     pub fn init(directory: &Path, max_lifetime: Duration, now: UnixTime) -> Result<Kid, ChangeError> {
         create_directory(directory)?;
         let ring = Self::lock(directory)?;
@@ -305,7 +305,7 @@ impl KeyRevocation {
     }
 
     /// Returns the other keys that may have sealed renewed tokens of sessions of this key. These tokens survive the revocation.
-    pub fn renewing(&self) -> &[Kid] {
+    pub fn keys_that_renewed(&self) -> &[Kid] {
         &self.keys_that_renewed
     }
 
@@ -320,7 +320,7 @@ impl KeyRevocation {
     }
 
     /// Whether no key can seal after the revocation.
-    pub const fn leaves_none(&self) -> bool {
+    pub const fn leaves_no_sealing_key(&self) -> bool {
         self.leaves_no_sealing_key
     }
 

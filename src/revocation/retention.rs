@@ -1,7 +1,7 @@
 //! Expiry of revocation entries: an entry is kept longer than every token that it refuses, but not much longer.
 //!
 //! Let S be the clock skew. Let I be the longest idle timeout in tokens of the entry's class (ordinary or remembered). Let L
-//! be the lag: `max_staleness`, plus one poll interval, plus D, the maximum duration of a commit ([`COMMITTED_WITHIN`]). An
+//! be the lag: `max_staleness`, plus one poll interval, plus D, the maximum duration of a commit ([`MAX_COMMIT_DURATION`]). An
 //! entry whose transaction begins at C, for sessions with the absolute deadline A, expires at
 //!
 //! > **E = min(A, C + I + L + S) + S**

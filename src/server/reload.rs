@@ -36,7 +36,7 @@ pub(super) struct Reload {
     settings: Arc<ArcSwap<Settings>>,
     /// Configuration from which the settings in force were parsed.
     config: Arc<Config>,
-    origins: Arc<ConfigSources>,
+    sources: Arc<ConfigSources>,
     log: Log,
     /// Actual port of the public listener, or `None` if it is a Unix socket.
     port: Option<u16>,
@@ -62,7 +62,7 @@ impl Reload {
         app_handle: AppHandle,
         settings: Arc<ArcSwap<Settings>>,
         config: Config,
-        origins: ConfigSources,
+        sources: ConfigSources,
         log: Log,
         port: Option<u16>,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Reload {
             app_handle,
             settings,
             config,
-            origins: Arc::new(origins),
+            sources: Arc::new(sources),
             log,
             port,
             last_read: None,
@@ -83,9 +83,9 @@ impl Reload {
 
     /// Runs the task, without end.
     pub(super) async fn run(mut self, mut hangups: Signal) {
-        let origins = self.origins.clone();
-        let is_followed = origins.is_followed();
-        let is_pipe = origins.is_pipe();
+        let sources = self.sources.clone();
+        let is_followed = sources.is_followed();
+        let is_pipe = sources.is_pipe();
         if is_pipe {
             tracing::info!(
                 "the configuration came through a pipe and is not read again, not even on SIGHUP; to reload changes, use a \
@@ -113,10 +113,10 @@ impl Reload {
 
     /// Reads the configuration, and applies it if it is valid and settled. Returns the delay until the next read.
     async fn read(&mut self, cause: Cause) -> Duration {
-        let origins = self.origins.clone();
+        let sources = self.sources.clone();
         let config = self.config.clone();
         let read_and_check = move || -> Result<(Values, Change), ConfigError> {
-            let (layers, new) = origins.read()?;
+            let (layers, new) = sources.read()?;
             new.parse(&layers)?;
             Ok((new.values(), config.change_to(&new, &layers)?))
         };

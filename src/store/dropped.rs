@@ -99,7 +99,7 @@ async fn sqlite_ends_sessions_that_began_before_the_commit() {
     end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
-/// Tests `Revoke::SubjectSoFar`. Between the query of the generation and the commit, other revocations raise the generation
+/// Tests `Revocation::SubjectSoFar`. Between the query of the generation and the commit, other revocations raise the generation
 /// of logins.
 async fn end_so_far(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("a database");

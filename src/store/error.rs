@@ -114,7 +114,7 @@ pub(super) async fn within<T>(
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// Returns `TooLate` for a commit that took longer than [`COMMITTED_WITHIN`]. The expiry of its entries may be too early, so
+/// Returns `TooLate` for a commit that took longer than [`MAX_COMMIT_DURATION`]. The expiry of its entries may be too early, so
 /// it does not count.
 pub(super) fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
     match outcome {

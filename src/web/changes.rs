@@ -6,7 +6,7 @@
 //!
 //! Such a task can exist longer than its connection, so the limits for connections do not apply to it. At most [`MAX_ABANDONED`]
 //! tasks run without their client. Above this limit, a task is aborted when its client disconnects. Calls that have waited for
-//! something that any client can request, such as the key of an invented key id, have a separate limit ([`wait_for_anybody`]). So
+//! something that any client can request, such as the key of an invented key id, have a separate limit ([`untrusted_wait`]). So
 //! a flood of such calls does not abort other calls.
 
 use std::panic::resume_unwind;

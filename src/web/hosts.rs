@@ -137,7 +137,7 @@ impl Hosts {
 /// Returns the authority that a request names.
 ///
 /// # Errors
-/// [`BadAuthority::NotOne`] unless there is exactly one.
+/// [`BadAuthority::NotExactlyOne`] unless there is exactly one.
 pub(crate) fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
     let mut hosts = headers.get_all(HOST).iter();
     match (uri.authority(), hosts.next(), hosts.next()) {

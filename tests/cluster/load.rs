@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::harness::{Answer, PASSWORD, Server, Session, client};
+use crate::harness::{PASSWORD, Response, Server, Session, client};
 use crate::reduced_or_stated;
 
 /// Host name of all requests. It is the same for all nodes, so that they share the sessions.
@@ -105,7 +105,7 @@ impl Load {
     /// Waits for `more` further successful logouts.
     pub(crate) async fn until_signed_out(&self, more: usize) {
         let goal = self.progress.signed_out.load(Ordering::Relaxed) + more;
-        self.until("logouts succeed", || self.progress.signed_out.load(Ordering::Relaxed) >= goal).await;
+        self.wait_until("logouts succeed", || self.progress.signed_out.load(Ordering::Relaxed) >= goal).await;
     }
 
     /// Returns the number of logouts with the response 503.
@@ -115,7 +115,7 @@ impl Load {
 
     /// Waits until more than `than` logouts have got the response 503.
     pub(crate) async fn until_not_durable(&self, than: usize) {
-        self.until("a logout gets the response 503", || self.not_durable() > than).await;
+        self.wait_until("a logout gets the response 503", || self.not_durable() > than).await;
     }
 
     /// Waits until this node returns this verdict for the live session.
@@ -126,7 +126,7 @@ impl Load {
         }
     }
 
-    async fn until(&self, what: &str, reached: impl Fn() -> bool) {
+    async fn wait_until(&self, what: &str, reached: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !reached() {
             assert!(Instant::now() < deadline && !self.any_has_ended(), "time limit exceeded: {what}");
@@ -227,9 +227,9 @@ async fn status(nodes: &[String], node: usize, session: &Session) -> Exchange {
     send(request, node, CHECK_TIMEOUT).await.0
 }
 
-async fn send(request: reqwest::RequestBuilder, node: usize, timeout: Duration) -> (Exchange, Answer) {
+async fn send(request: reqwest::RequestBuilder, node: usize, timeout: Duration) -> (Exchange, Response) {
     let begun = Instant::now();
-    let answer = Answer::of(request.header("host", HOST).send().await.expect("a response")).await;
+    let answer = Response::of(request.header("host", HOST).send().await.expect("a response")).await;
     let exchange = Exchange { node, begun, answered: Instant::now(), verdict: answer.verdict() };
     assert!(exchange.answered - begun < timeout, "the response was too late: {exchange:?}");
     (exchange, answer)

@@ -36,7 +36,7 @@ fn refused_logins_take_the_same_time_with_equal_responses() {
         assert!(home.run_with_input(&cost, &format!("{PASSWORD}\n")).status.success());
     }
     home.add_user("walter");
-    home.ok(&["users", "disable", "mallory"]);
+    home.run_ok(&["users", "disable", "mallory"]);
     let budget = ["--set", "password.memory_budget_kib=180000", "--set", "password.threads=1"];
     let server = home.start_with(&[cost, budget].concat(), &[]);
     let before = [COSTLIER, "nobody"].map(|login| shortest(&server.public, login));

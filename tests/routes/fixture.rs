@@ -154,7 +154,7 @@ impl Site {
         self.tasks.lock().expect("no panic").extend([reports, reads]);
     }
 
-    /// Aborts the tasks of [`Self::follow`]. Requests that need them wait until it is called again.
+    /// Aborts the tasks of [`Self::start_background_tasks`]. Requests that need them wait until it is called again.
     pub(crate) fn stop_background_tasks(&self) {
         self.tasks.lock().expect("no panic").drain(..).for_each(|task| task.abort());
     }

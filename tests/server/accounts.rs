@@ -10,18 +10,18 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::database;
-use crate::harness::{Answer, Home, PASSWORD, Server, client, text, until};
+use crate::harness::{Home, PASSWORD, Response, Server, client, text, wait_until};
 
 const HASH: &str = "$argon2id$v=19$m=7168,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 async fn login_verdict(server: &Server<'_>, login: &str, password: &str) -> String {
     let body = Server::login_body(login, password);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
-    Answer::of(response).await.verdict()
+    Response::of(response).await.verdict()
 }
 
 fn show(home: &Home, login: &str) -> Value {
-    serde_json::from_str(&home.ok(&["users", "show", login, "--json"])).expect("JSON")
+    serde_json::from_str(&home.run_ok(&["users", "show", login, "--json"])).expect("JSON")
 }
 
 /// Runs a command that must succeed, and returns its standard error.
@@ -38,7 +38,7 @@ fn write(home: &Home, name: &str, lines: &[Value]) {
 }
 
 fn logins(home: &Home) -> Vec<String> {
-    let accounts: Value = serde_json::from_str(&home.ok(&["users", "list", "--json"])).expect("JSON");
+    let accounts: Value = serde_json::from_str(&home.run_ok(&["users", "list", "--json"])).expect("JSON");
     let accounts = accounts.as_array().expect("a list").iter();
     accounts.map(|account| account["login"].as_str().expect("text").to_owned()).collect()
 }
@@ -135,10 +135,10 @@ async fn hash_of(database: &mut SqliteConnection, login: &str) -> String {
 async fn accounts_move_to_another_store_with_their_passwords() {
     let home = Home::new();
     home.add_user("bob");
-    home.ok(&["users", "disable", "bob"]);
-    home.ok(&["users", "set", "alice", "--display-name", "J\u{f6}rg \"A\"", "--email", "alice@example.com"]);
+    home.run_ok(&["users", "disable", "bob"]);
+    home.run_ok(&["users", "set", "alice", "--display-name", "J\u{f6}rg \"A\"", "--email", "alice@example.com"]);
     let mut database = database::open(&home, "sealjar.db").await;
-    let mut accounts: Value = serde_json::from_str(&home.ok(&["users", "list", "--json"])).expect("JSON");
+    let mut accounts: Value = serde_json::from_str(&home.run_ok(&["users", "list", "--json"])).expect("JSON");
     for account in accounts.as_array_mut().expect("a list") {
         let login = account["login"].as_str().expect("text").to_owned();
         account["password_hash"] = hash_of(&mut database, &login).await.into();
@@ -165,17 +165,17 @@ async fn accounts_move_to_another_store_with_their_passwords() {
 #[tokio::test]
 async fn generated_passwords_are_printed_and_work() {
     let home = Home::new();
-    let printed = home.ok(&["users", "add", "bob", "--generate", "--must-change"]);
+    let printed = home.run_ok(&["users", "add", "bob", "--generate", "--must-change"]);
     let bob = printed.strip_suffix('\n').expect("one line");
     write(&home, "new.jsonl", &[json!({"login": "carol"}), json!({"login": "dora", "password_hash": HASH})]);
-    let printed = home.ok(&["users", "import", "new.jsonl", "--generate", "--must-change"]);
+    let printed = home.run_ok(&["users", "import", "new.jsonl", "--generate", "--must-change"]);
     let (login, carol) = printed.trim_end().split_once('\t').expect("one line");
     assert_eq!((login, bob.len(), carol.len()), ("carol", 24, 24));
     let server = home.start();
     assert_eq!(login_verdict(&server, "bob", bob).await, "403 must-change");
     assert_eq!(login_verdict(&server, "carol", carol).await, "403 must-change");
     assert_eq!(show(&home, "dora")["must_change"], false, "its password was not generated");
-    assert!(!home.ok(&["users", "show", "dora"]).contains("$argon2id"), "a hash is never shown");
+    assert!(!home.run_ok(&["users", "show", "dora"]).contains("$argon2id"), "a hash is never shown");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn an_import_that_is_interrupted_changes_nothing() {
     let is_hashing = |task: fs::DirEntry| {
         fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with("password-"))
     };
-    until("passwords are hashed", || fs::read_dir(&tasks).expect("the process runs").flatten().any(is_hashing));
+    wait_until("passwords are hashed", || fs::read_dir(&tasks).expect("the process runs").flatten().any(is_hashing));
     // SIGTERM and not SIGINT, because a process that a script starts in the background ignores SIGINT.
     let interrupted = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(interrupted.expect("kill runs").success());
@@ -338,7 +338,7 @@ fn at_terminal(home: &Home, arguments: &[&str], typed: &str) -> Output {
 #[test]
 fn irreversible_commands_need_confirmation_only_at_a_terminal() {
     let home = Home::new();
-    home.ok(&["users", "set", "alice", "--display-name", "Alice A."]);
+    home.run_ok(&["users", "set", "alice", "--display-name", "Alice A."]);
     for (arguments, prompt) in [
         (&["users", "delete", "alice"][..], "delete the account alice (Alice A.)"),
         (&["revoke", "--everyone"], "(accounts: 1)? Everybody must log in again"),
@@ -364,12 +364,12 @@ fn irreversible_commands_need_confirmation_only_at_a_terminal() {
 fn lines_of_the_list_fit_a_terminal() {
     let home = Home::new();
     let name = "A Very Long Name ".repeat(10);
-    home.ok(&["users", "set", "alice", "--display-name", name.trim(), "--email", "alice@example.com"]);
+    home.run_ok(&["users", "set", "alice", "--display-name", name.trim(), "--email", "alice@example.com"]);
     let shown = text(&at_terminal(&home, &["users", "list"], "").stdout);
     let width = |line: &str| line.trim_end().chars().count();
     let lines: Vec<&str> = shown.lines().filter(|line| line.contains("alice")).collect();
     assert!(lines.len() == 1 && lines[0].contains("alice@example.com"), "{shown}");
     assert!(width(lines[0]) <= COLUMNS && lines[0].contains('\u{2026}'), "{shown}");
-    let whole = home.ok(&["users", "list"]);
+    let whole = home.run_ok(&["users", "list"]);
     assert!(whole.contains(name.trim()), "{whole}");
 }

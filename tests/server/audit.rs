@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::database;
-use crate::harness::{Answer, Home, PASSWORD, Server, client};
+use crate::harness::{Home, PASSWORD, Response, Server, client};
 
-async fn post(server: &Server<'_>, path: &str, cookie: &str, body: Value) -> Answer {
+async fn post(server: &Server<'_>, path: &str, cookie: &str, body: Value) -> Response {
     let request = client().post(server.url(path)).header("cookie", cookie).json(&body);
-    Answer::of(request.send().await.expect("a response")).await
+    Response::of(request.send().await.expect("a response")).await
 }
 
 /// Returns the event without the fields that every log line has.
@@ -93,7 +93,7 @@ async fn a_failed_login_event_has_the_reason_hidden_from_the_client() {
     }
     let damage_hash = "UPDATE account SET password_hash = 'x' WHERE login_name = 'unusable'";
     database::run(&mut database::open(&home, "sealjar.db").await, damage_hash).await;
-    home.ok(&["users", "disable", "disabled"]);
+    home.run_ok(&["users", "disable", "disabled"]);
     assert!(home.run_with_input(&["users", "passwd", "temporary", "--must-change"], "for one day\n").status.success());
     let mut server = home.start();
     for (login, password, reason) in [
@@ -125,20 +125,20 @@ async fn the_server_logs_commands_that_affect_sessions_and_keys() {
     let mut server = home.start();
     let session = server.login("alice").await;
     let view = server.get("/auth/status", &session.cookie()).await.json();
-    home.ok(&["revoke", "--session", view["sid"].as_str().expect("text")]);
+    home.run_ok(&["revoke", "--session", view["sid"].as_str().expect("text")]);
     let event = fields(server.event("revocation"));
     assert_eq!((&event["kind"], &event["cause"], &event["sid"]), (&json!("session"), &json!("store"), &view["sid"]));
-    home.ok(&["users", "disable", "alice"]);
+    home.run_ok(&["users", "disable", "alice"]);
     let event = fields(server.event("revocation"));
     assert_eq!((&event["kind"], &event["sub"]), (&json!("account"), &view["sub"]));
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     assert_eq!(fields(server.event("revocation"))["kind"], "everyone");
 
     let first = home.keys()[0]["kid"].clone();
-    let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    let second = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     assert_eq!(fields(server.event("key-published"))["kid"], second);
     assert_eq!(fields(server.event("key-activated"))["kid"], second);
-    home.ok(&["keys", "revoke", first.as_str().expect("text")]);
+    home.run_ok(&["keys", "revoke", first.as_str().expect("text")]);
     assert_eq!(fields(server.event("key-revoked"))["kid"], first);
     std::fs::remove_file(home.path(&format!("keys/{}.key", first.as_str().expect("text")))).expect("removes");
     assert_eq!(fields(server.event("key-removed"))["kid"], first);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use sqlx::Row;
 
 use crate::database;
-use crate::harness::{Home, Server, client, text, until};
+use crate::harness::{Home, Server, client, text, wait_until};
 
 /// Returns the names of the files in the home, except those of the database, the keys and the disk fault.
 fn other_files(home: &Home) -> Vec<String> {
@@ -40,7 +40,7 @@ async fn log_in_and_out(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_contains_every_earlier_logout() {
     let home = Home::new();
-    database::fill(&home, 20_000).await;
+    database::insert_revocations(&home, 20_000).await;
     let server = home.start();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let body = Server::login_body("alice", crate::harness::PASSWORD);
@@ -53,7 +53,7 @@ async fn a_backup_under_load_contains_every_earlier_logout() {
         let sid = server.get("/auth/status", &session.cookie()).await.json()["sid"].as_str().expect("a sid").to_owned();
         assert_eq!(server.logout(&session).await, "200");
         let name = format!("copy{number}.db");
-        home.ok(&["store", "backup", &name]);
+        home.run_ok(&["store", "backup", &name]);
         assert_eq!(fs::metadata(home.path(&name)).expect("the copy exists").permissions().mode() & 0o777, 0o600);
         let mut copy = database::open(&home, &name).await;
         let integrity: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut copy).await.expect("reads");
@@ -78,7 +78,7 @@ async fn a_backup_is_served_only_after_store_restored() {
     let home = Home::new();
     let server = home.start();
     let ended = server.login("alice").await;
-    home.ok(&["store", "backup", "copy.db"]);
+    home.run_ok(&["store", "backup", "copy.db"]);
     assert_eq!(server.logout(&ended).await, "200", "the copy lacks this logout");
     server.kill();
     let store = ["--store", "sqlite://copy.db"];
@@ -90,10 +90,10 @@ async fn a_backup_is_served_only_after_store_restored() {
         assert!(!refused.status.success() && message.contains("is a backup of 20"), "{command:?}: {message}");
         assert!(message.contains("sealjar store restored"), "{command:?}: {message}");
     }
-    home.ok(&["store", "backup", "copy-of-copy.db", "--store", "sqlite://copy.db"]);
+    home.run_ok(&["store", "backup", "copy-of-copy.db", "--store", "sqlite://copy.db"]);
     let again = home.run(&["users", "list", "--store", "sqlite://copy-of-copy.db"]);
     assert!(text(&again.stderr).contains("is a backup of"), "a copy of a backup is a backup, too");
-    home.ok(&["store", "restored", "--store", "sqlite://copy.db"]);
+    home.run_ok(&["store", "restored", "--store", "sqlite://copy.db"]);
     let server = home.start_with(&store, &[]);
     assert_eq!(server.status(&ended).await, "401 revoked");
     assert_eq!(server.status(&server.login("alice").await).await, "200");
@@ -140,7 +140,7 @@ fn an_interrupted_backup_leaves_no_files() {
     let mut command = home.command(&["store", "backup", "copy.db"]);
     command.env("LD_PRELOAD", Home::disk_fault_library()).env("DISK_FAULT", home.path("disk-fault"));
     let child = command.stderr(Stdio::piped()).spawn().expect("the binary runs");
-    until("the copy is being written", || other_files(&home).iter().any(|name| name.ends_with(".partial")));
+    wait_until("the copy is being written", || other_files(&home).iter().any(|name| name.ends_with(".partial")));
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.expect("kill runs").success());
     let output = child.wait_with_output().expect("the process exits");

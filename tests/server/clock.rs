@@ -63,7 +63,7 @@ async fn a_session_pruned_under_a_wrong_clock_stays_refused() {
 
     // The procedure in docs/troubleshooting.md, which sets the recorded times back.
     server.kill();
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     sql(&home, "UPDATE state SET pruned_through = 0, clock_reached = 0");
     let server = home.start();
     assert_eq!(server.status(&ended).await, "401 revoked", "the clock is correct, and all sessions were ended");

@@ -28,7 +28,7 @@ fn events(output: &Output) -> (Vec<Value>, String) {
 }
 
 fn sub(home: &Home, login: &str) -> Value {
-    let accounts: Value = serde_json::from_str(&home.ok(&["users", "list", "--json"])).expect("JSON");
+    let accounts: Value = serde_json::from_str(&home.run_ok(&["users", "list", "--json"])).expect("JSON");
     let account = accounts.as_array().expect("a list").iter().find(|account| account["login"] == login);
     account.expect("an account")["sub"].clone()
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text, until};
+use crate::harness::{Home, PASSWORD, Response, Server, Session, client, text, wait_until};
 
 /// Metric of the degradation that a replaced database causes.
 const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
@@ -126,7 +126,7 @@ async fn accounts_are_never_read_from_a_database_put_in_its_place() {
     let attempts: Vec<_> =
         (0..8).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     for attempt in attempts {
-        let answer = Answer::of(attempt.await.expect("the task finishes").expect("a response")).await;
+        let answer = Response::of(attempt.await.expect("the task finishes").expect("a response")).await;
         assert_eq!(answer.verdict(), "503 store", "no login uses another database");
     }
     for file in files {
@@ -193,7 +193,7 @@ async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
         command.current_dir(home.path("."));
         command
     };
-    let server = home.start_by(with_overlay, &["--store", "sqlite://merged/sealjar.db"]);
+    let server = home.start_through(with_overlay, &["--store", "sqlite://merged/sealjar.db"]);
     let mut sessions = Vec::new();
     for _ in 0..5 {
         sessions.push(server.login("alice").await);
@@ -206,7 +206,7 @@ async fn a_replaced_file_is_noticed_on_a_mounted_overlay() {
         .join(server.pid().to_string())
         .join("root")
         .join(home.path("merged").strip_prefix("/").expect("absolute"));
-    until("the overlay is mounted", || merged.join("sealjar.db").exists());
+    wait_until("the overlay is mounted", || merged.join("sealjar.db").exists());
     fs::rename(merged.join("sealjar.db"), merged.join("moved")).expect("renames");
     fs::copy(merged.join("moved"), merged.join("sealjar.db")).expect("copies");
     assert_logout_not_stored(&server, &sessions[3], &sessions[4], "on an overlay").await;

@@ -14,7 +14,7 @@ use sqlx::Connection;
 
 use crate::database::{open, run};
 use crate::faketime::faketime;
-use crate::harness::{Home, text, until};
+use crate::harness::{Home, text, wait_until};
 
 /// Checks whose result depends on the machine that runs the tests: its user, NTP, load and free disk space.
 const MACHINE_DEPENDENT: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
@@ -173,13 +173,13 @@ fn checks_readiness_and_keys_of_a_running_server() {
     let home = home();
     let mut server = home.start_with(&["--set", "http.shutdown_delay=10m"], &[]);
     let admin = server.admin.clone();
-    until("the server has reported its keys", || {
+    wait_until("the server has reported its keys", || {
         let report = doctor(&home, &["--admin-listen", &admin]);
         let one = |finding: &Value| finding["found"].as_str().expect("text").starts_with("1 live node,");
         report.levels("server.ready") == ["ok"] && report.findings.iter().any(one)
     });
     // A key ring that differs from the ring of the node.
-    home.ok(&["keys", "init", "--keys", "other"]);
+    home.run_ok(&["keys", "init", "--keys", "other"]);
     doctor(&home, &["--admin-listen", &admin, "--keys", "other"]).assert_has(
         "store.nodes",
         "problem",
@@ -369,11 +369,11 @@ fn old_unused_and_retired_keys_are_found() {
     early.assert_has("clock.keys", "problem", "NTP");
     early.assert_has("keys.active", "problem", "sealjar keys rotate --activate-in 0s");
 
-    home.ok(&["keys", "rotate", "--activate-in", "0s"]);
+    home.run_ok(&["keys", "rotate", "--activate-in", "0s"]);
     assert_eq!(doctor_at(&home, "+89d", &[]).levels("keys.retired"), ["ok"]);
     doctor_at(&home, "+91d", &[]).assert_has("keys.retired", "warning", "sealjar keys prune");
 
-    home.ok(&["keys", "rotate", "--activate-in", "60d"]);
+    home.run_ok(&["keys", "rotate", "--activate-in", "60d"]);
     doctor(&home, &[]).assert_has("keys.published", "warning", "sealjar keys revoke");
     let latest = home.keys().into_iter().find(|key| key["state"] == "published").expect("the new key");
     let path = home.path(&format!("keys/{}.key", latest["kid"].as_str().expect("an id")));
@@ -451,7 +451,7 @@ async fn a_damaged_database_is_found_and_other_checks_still_run() {
             "sealjar store restored",
         ),
         (
-            |home| drop(home.ok(&["migrate", "--from", "sqlite://sealjar.db", "--to", "sqlite://other.db"])),
+            |home| drop(home.run_ok(&["migrate", "--from", "sqlite://sealjar.db", "--to", "sqlite://other.db"])),
             "store.open",
             "name that one as the store",
         ),

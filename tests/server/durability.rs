@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::Instant;
 
 use crate::database;
-use crate::harness::{Home, Server, Session, client, until};
+use crate::harness::{Home, Server, Session, client, wait_until};
 
 #[tokio::test]
 async fn a_logout_survives_kill_9_right_after_its_response() {
@@ -110,7 +110,7 @@ async fn uncommitted_logouts_are_committed_when_the_disk_works_again() {
     let database = format!("sqlite://{}", home.path("sealjar.db").display());
     let inspect = || home.run_with_input(&["inspect", "--store", &database], &session.0);
     // A second process reads only committed data.
-    until("it is committed", || !inspect().status.success());
+    wait_until("it is committed", || !inspect().status.success());
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
 }
@@ -218,6 +218,6 @@ async fn a_login_that_cannot_revoke_the_old_session_begins_none() {
     home.set_disk("fail");
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let request = client().post(server.url("/auth/login")).header("cookie", old.cookie()).json(&body);
-    let answer = crate::harness::Answer::of(request.send().await.expect("a response")).await;
+    let answer = crate::harness::Response::of(request.send().await.expect("a response")).await;
     assert_eq!((answer.verdict().as_str(), answer.session), ("503 not-durable", None));
 }

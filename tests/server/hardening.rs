@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Answer, Home, Server, client, text};
+use crate::harness::{Home, Response, Server, client, text};
 use crate::keys::owner::{SERVER, as_server, chown_recursively, start_as_server};
 use crate::protocol::raw;
 
@@ -76,7 +76,7 @@ async fn the_admin_listener_accepts_only_local_or_listed_host_names() {
     let admin = server.admin.clone();
     let get = async |path: &str, host: &str| {
         let request = client().get(format!("http://{admin}{path}")).header("host", host);
-        Answer::of(request.send().await.expect("a response")).await
+        Response::of(request.send().await.expect("a response")).await
     };
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         for host in ["127.0.0.1", "localhost:1", "sealjar:8081", "sealjar.example", "sealjar.example:8081"] {
@@ -153,8 +153,8 @@ mod as_another_user {
             let program = home.path("sealjar");
             let runs_program =
                 |pid: u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| is_same_file(&exe, &program));
-            crate::harness::until("setpriv has executed the program", || runs_program(child.id()));
-            crate::harness::until("the memory has the expected owner", || owner_of_memory(child.id()) == owner);
+            crate::harness::wait_until("setpriv has executed the program", || runs_program(child.id()));
+            crate::harness::wait_until("the memory has the expected owner", || owner_of_memory(child.id()) == owner);
             child.kill().expect("the process runs");
             child.wait().expect("the process exits");
         }

@@ -17,14 +17,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) use answer::{Answer, Session};
+pub(crate) use answer::{Response, Session};
 
 /// Password of every account that [`Home::add_user`] creates.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Maximum time that a test waits for anything. It is long enough for a loaded machine; a successful test never takes this long.
 pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Polls a condition until it is true. Fails the test if that takes longer than [`PATIENCE`].
+/// Polls a condition until it is true. Fails the test if that takes longer than [`WAIT_TIMEOUT`].
 pub(crate) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let started = tokio::time::Instant::now();
     while !is_true() {
@@ -369,17 +369,17 @@ impl Server<'_> {
     pub(crate) async fn login(&self, login: &str) -> Session {
         let body = Self::login_body(login, PASSWORD);
         let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("a response");
-        let answer = Answer::of(response).await;
+        let answer = Response::of(response).await;
         assert_eq!(answer.verdict(), "200");
         answer.session.expect("a session cookie")
     }
 
-    pub(crate) async fn get(&self, path: &str, cookie: &str) -> Answer {
-        Answer::of(client().get(self.url(path)).header("cookie", cookie).send().await.expect("a response")).await
+    pub(crate) async fn get(&self, path: &str, cookie: &str) -> Response {
+        Response::of(client().get(self.url(path)).header("cookie", cookie).send().await.expect("a response")).await
     }
 
-    pub(crate) async fn post(&self, path: &str, cookie: &str) -> Answer {
-        Answer::of(client().post(self.url(path)).header("cookie", cookie).send().await.expect("a response")).await
+    pub(crate) async fn post(&self, path: &str, cookie: &str) -> Response {
+        Response::of(client().post(self.url(path)).header("cookie", cookie).send().await.expect("a response")).await
     }
 
     /// Returns the status and body of `/readyz`.
@@ -406,7 +406,7 @@ impl Server<'_> {
     }
 
     /// Polls the status of the session until it is `verdict`, and returns the time that took. The documentation promises one
-    /// second; the test allows [`PATIENCE`], so that it does not fail on a loaded machine.
+    /// second; the test allows [`WAIT_TIMEOUT`], so that it does not fail on a loaded machine.
     pub(crate) async fn until_status(&self, session: &Session, verdict: &str) -> Duration {
         let started = tokio::time::Instant::now();
         loop {
@@ -434,7 +434,7 @@ pub(crate) fn remove_faketime_shared_memory(pid: u32) {
     }
 }
 
-impl Answer {
+impl Response {
     pub(crate) async fn of(response: reqwest::Response) -> Self {
         let status = response.status().as_u16();
         let headers = response.headers().clone();

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::harness::{Home, PATIENCE, Server, Session, client, text, until};
+use crate::harness::{Home, Server, Session, WAIT_TIMEOUT, client, text, wait_until};
 
 /// Returns the id of the one active key.
 fn active(keys: &[Value]) -> String {
@@ -40,14 +40,14 @@ fn kid_of(session: &Session) -> String {
 
 /// Creates a key that is active immediately, and returns its id.
 fn rotate_at_once(home: &Home) -> String {
-    let kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    let kid = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     wait_until_active(home, &kid);
     kid
 }
 
 /// Waits until the key is active. That can take a second, because two keys never become active within the same second.
 fn wait_until_active(home: &Home, kid: &str) {
-    until("the key is active", || active(&home.keys()) == kid);
+    wait_until("the key is active", || active(&home.keys()) == kid);
 }
 
 /// Logs in until the server seals with this key, and returns the last session.
@@ -58,7 +58,7 @@ async fn login_sealed_with(server: &Server<'_>, kid: &str) -> Session {
         if kid_of(&fresh) == kid {
             return fresh;
         }
-        assert!(started.elapsed() < PATIENCE, "the server does not seal with {kid}");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "the server does not seal with {kid}");
     }
 }
 
@@ -127,7 +127,7 @@ async fn a_revoked_key_ends_its_sessions_and_no_others() {
     let refused = home.run(&["keys", "revoke", &first]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("--replace"), "{}", text(&refused.stderr));
-    let replacement = home.ok(&["keys", "revoke", &first, "--replace"]).trim().to_owned();
+    let replacement = home.run_ok(&["keys", "revoke", &first, "--replace"]).trim().to_owned();
     let elapsed = server.until_status(&old, "401 invalid").await;
     println!("the server followed after {elapsed:?}");
     let fresh = server.login("alice").await;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Home, PASSWORD, Server, client, text, until};
+use crate::harness::{Home, PASSWORD, Server, client, text, wait_until};
 
 #[tokio::test]
 async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
@@ -62,7 +62,7 @@ async fn without_an_active_key_readyz_and_logins_fail() {
     assert!(response.text().await.expect("a body").contains("no key opens tokens"));
     let body = Server::login_body("alice", PASSWORD);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
-    assert_eq!(crate::harness::Answer::of(response).await.verdict(), "503 no-active-key");
+    assert_eq!(crate::harness::Response::of(response).await.verdict(), "503 no-active-key");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_shutdown_finishes_current_requests_and_accepts_no_new_ones() {
         assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
         server.signal(signal);
         server.wait_for("stopping");
-        until("new connections are refused", || TcpStream::connect(&server.public).is_err());
+        wait_until("new connections are refused", || TcpStream::connect(&server.public).is_err());
         in_progress.write_all(body.as_bytes()).expect("writes");
         let mut answer = Vec::new();
         in_progress.read_to_end(&mut answer).expect("reads to the end");

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, LogReader, Server, text, until};
+use crate::harness::{Home, LogReader, Server, text, wait_until};
 use crate::log_flood::{request, send_many};
 
 /// Flags for a log line per request.
@@ -122,11 +122,11 @@ fn full_output_or_error_streams_do_not_block_the_demo() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let arguments = ["serve", "--demo", "--listen", &port.to_string(), "--admin-listen", "127.0.0.1:0"];
     let mut child = home.command(&arguments).stdout(out).stderr(err).spawn().expect("the binary runs");
-    until("the server handles SIGTERM", || catches_sigterm(child.id()));
+    wait_until("the server handles SIGTERM", || catches_sigterm(child.id()));
     let killed = std::process::Command::new("sh").arg("-c").arg(format!("kill {}", child.id())).status();
     assert!(killed.expect("sh runs").success());
     let mut status = None;
-    until("the server exits", || {
+    wait_until("the server exits", || {
         status = child.try_wait().expect("our own child");
         status.is_some()
     });

@@ -4,17 +4,17 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
+use crate::harness::{Home, PASSWORD, Response, Server, client, text};
 
 /// Trace id in the `traceparent` header field.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 /// Sends a login with a wrong password and this header field.
-async fn failed_login(server: &Server<'_>, name: &str, value: &str) -> Answer {
+async fn failed_login(server: &Server<'_>, name: &str, value: &str) -> Response {
     let body = Server::login_body("alice", "wrong password");
     let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
     let post = client().post(server.url("/auth/login")).json(&body).header("traceparent", traceparent);
-    Answer::of(post.header(name, value).send().await.expect("a response")).await
+    Response::of(post.header(name, value).send().await.expect("a response")).await
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn logs_a_refused_token_with_the_request_id_of_the_proxy() {
         let id = format!("proxy{}", path.replace('/', "-"));
         let cookie = "__Host-sealjar=nonsense";
         let request = client().get(server.url(path)).header("cookie", cookie).header("x-request-id", &id);
-        let answer = Answer::of(request.send().await.expect("a response")).await;
+        let answer = Response::of(request.send().await.expect("a response")).await;
         assert_eq!((answer.verdict(), answer.header("x-request-id")), ("401 invalid".to_owned(), None), "{path}");
         assert_eq!(server.event("token-refused")["span"]["request_id"], id);
     }
@@ -70,7 +70,7 @@ async fn no_level_logs_a_password_a_token_or_a_key() {
             let json = client.post(server.url("/auth/login")).json(&Server::login_body("alice", password));
             let form = client.post(server.url("/auth/login")).form(&[("login", "alice"), ("password", password)]);
             for request in [json, form] {
-                let answer = Answer::of(request.send().await.expect("a response")).await;
+                let answer = Response::of(request.send().await.expect("a response")).await;
                 assert!([verdict, "303"].contains(&answer.verdict().as_str()), "{}", answer.verdict());
                 let Some(session) = answer.session else { continue };
                 for path in ["/auth/status", "/auth/verify", "/auth/verify/-?role=a"] {
@@ -78,7 +78,7 @@ async fn no_level_logs_a_password_a_token_or_a_key() {
                     request.send().await.expect("a response");
                 }
                 let request = client.post(server.url("/auth/logout")).header("cookie", session.cookie());
-                assert_eq!(Answer::of(request.send().await.expect("a response")).await.verdict(), "200");
+                assert_eq!(Response::of(request.send().await.expect("a response")).await.verdict(), "200");
                 assert_eq!(server.status(&session).await, "401 revoked");
                 secrets.push(session.cookie().split_once('=').expect("a name and a token").1.to_owned());
             }
@@ -106,7 +106,7 @@ async fn a_refusal_hidden_from_the_application_is_logged() {
     let mut server = home.start_with(&settings, &[]);
     let body = Server::login_body("alice", PASSWORD);
     let post = client().post(server.url("/auth/login")).header("host", "app.example").json(&body);
-    let session = Answer::of(post.send().await.expect("a response")).await.session.expect("a session");
+    let session = Response::of(post.send().await.expect("a response")).await.session.expect("a session");
     let get = |path: &str, fields: &[(&str, &str)]| {
         let request = client().get(server.url(path)).header("host", "app.example").header("cookie", session.cookie());
         let fields =

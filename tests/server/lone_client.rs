@@ -1,7 +1,7 @@
 //! Copy detection never ends the session of a single browser. The tests simulate hours of use by moving the wall clock.
 
 use crate::copies::{Clock, Jar, start};
-use crate::harness::{Answer, Home, Server, Session, client};
+use crate::harness::{Home, Response, Server, Session, client};
 
 /// Requests that a page sends in parallel: method, path, and the method that a proxy forwards.
 const REQUESTS: [(&str, &str, &str); 6] = [
@@ -31,13 +31,13 @@ fn home_behind_proxy() -> Home {
 }
 
 /// Sends a request, as a browser or a proxy does.
-fn send(server: &Server<'_>, session: &Session, number: usize) -> impl Future<Output = Answer> + Send + 'static {
+fn send(server: &Server<'_>, session: &Session, number: usize) -> impl Future<Output = Response> + Send + 'static {
     let (method, path, forwarded_method) = REQUESTS[number % REQUESTS.len()];
     let method = method.parse().expect("a method");
     let request = client().request(method, server.url(path)).header("cookie", session.cookie());
     let request =
         if forwarded_method.is_empty() { request } else { request.header("x-forwarded-method", forwarded_method) };
-    async { Answer::of(request.send().await.expect("a response")).await }
+    async { Response::of(request.send().await.expect("a response")).await }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::TcpStream;
 
-use crate::harness::{Home, Server, until};
+use crate::harness::{Home, Server, wait_until};
 
 const MIB: usize = 1 << 10;
 /// Memory for hashing one password.
@@ -30,5 +30,5 @@ async fn hashing_allocates_memory_when_needed_and_frees_it() {
     // The server closes this connection after 61 s. By then it has freed the memory, which it does after 60 s.
     let mut silent = TcpStream::connect(&server.public).expect("connects");
     assert_eq!(silent.read(&mut [0]).expect("the process exits"), 0);
-    until("the memory is freed", || anonymous_kib(&server) < idle + 10 * MIB);
+    wait_until("the memory is freed", || anonymous_kib(&server) < idle + 10 * MIB);
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use crate::database;
-use crate::harness::{Home, PATIENCE, Server, text};
+use crate::harness::{Home, Server, WAIT_TIMEOUT, text};
 
 /// Number of revocations that makes a migration long enough to be interrupted.
 const MANY: i64 = 100_000;
@@ -73,7 +73,7 @@ async fn until_reported(home: &Home, name: &str) {
     let mut database = database::open(home, name).await;
     let started = tokio::time::Instant::now();
     while database.fetch_optional("SELECT 1 FROM node").await.expect("reads").is_none() {
-        assert!(started.elapsed() < PATIENCE, "no report");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "no report");
     }
 }
 
@@ -86,22 +86,22 @@ fn stop(mut server: Server<'_>) {
 async fn live_sessions_stay_live_and_ended_sessions_stay_ended() {
     let home = Home::new();
     home.add_user("bob");
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     let server = home.start();
     let live = server.login("alice").await;
     let ended = server.login("alice").await;
     let bob = server.login("bob").await;
     assert_eq!(server.logout(&ended).await, "200");
-    home.ok(&["revoke", "--user", "bob"]);
+    home.run_ok(&["revoke", "--user", "bob"]);
     server.until_status(&bob, "401 revoked").await;
     let bob_later = server.login("bob").await;
     stop(server);
-    let accounts = home.ok(&["users", "list", "--json"]);
+    let accounts = home.run_ok(&["users", "list", "--json"]);
 
-    home.ok(&ARGUMENTS);
+    home.run_ok(&ARGUMENTS);
     assert_migrated(&home).await;
     let new = ["--store", "sqlite://new.db"];
-    assert_eq!(home.ok(&[&["users", "list", "--json"], &new[..]].concat()), accounts);
+    assert_eq!(home.run_ok(&[&["users", "list", "--json"], &new[..]].concat()), accounts);
     let server = home.start_with(&new, &[]);
     for (session, verdict) in [(&live, "200"), (&ended, "401 revoked"), (&bob, "401 revoked"), (&bob_later, "200")] {
         assert_eq!(server.status(session).await, verdict);
@@ -114,7 +114,7 @@ async fn live_sessions_stay_live_and_ended_sessions_stay_ended() {
 #[tokio::test]
 async fn a_migration_killed_three_times_ends_with_the_same_data() {
     let home = Home::new();
-    database::fill(&home, MANY).await;
+    database::insert_revocations(&home, MANY).await;
     for _ in 0..3 {
         kill_in_the_middle(&home).await;
         for command in [&["serve"][..], &["users", "list"], &["store", "restored"]] {
@@ -122,25 +122,25 @@ async fn a_migration_killed_three_times_ends_with_the_same_data() {
             assert_refused(&home, &arguments, 74, "an unfinished migration from sqlite://sealjar.db");
         }
     }
-    home.ok(&ARGUMENTS);
+    home.run_ok(&ARGUMENTS);
     assert_migrated(&home).await;
 }
 
 #[tokio::test]
 async fn restarts_if_the_source_was_changed_in_between() {
     let home = Home::new();
-    database::fill(&home, MANY).await;
+    database::insert_revocations(&home, MANY).await;
     kill_in_the_middle(&home).await;
     let server = home.start();
     let session = server.login("alice").await;
     assert_eq!(server.logout(&session).await, "200");
     stop(server);
-    home.ok(&["users", "delete", "alice"]);
+    home.run_ok(&["users", "delete", "alice"]);
     home.add_user("alice");
     kill_in_the_middle(&home).await;
-    home.ok(&["users", "disable", "alice"]);
-    home.ok(&["users", "enable", "alice"]);
-    home.ok(&ARGUMENTS);
+    home.run_ok(&["users", "disable", "alice"]);
+    home.run_ok(&["users", "enable", "alice"]);
+    home.run_ok(&ARGUMENTS);
     assert_migrated(&home).await;
 }
 
@@ -153,7 +153,7 @@ async fn refuses_a_used_target_and_invalid_pairs_of_stores() {
     };
     add("sqlite://new.db");
     assert_refused(&home, &ARGUMENTS, 1, "sqlite://new.db has accounts or revocations already");
-    home.ok(&["users", "delete", "alice", "--store", "sqlite://new.db"]);
+    home.run_ok(&["users", "delete", "alice", "--store", "sqlite://new.db"]);
     assert_refused(&home, &ARGUMENTS, 1, "sqlite://new.db has accounts or revocations already");
 
     let to = |name: &'static str| [&ARGUMENTS[..4], &[name]].concat();
@@ -168,7 +168,7 @@ async fn refuses_a_used_target_and_invalid_pairs_of_stores() {
     );
     assert!(!home.path("other.db").exists() && !home.path("nothing.db").exists());
 
-    home.ok(&to("sqlite://empty.db"));
+    home.run_ok(&to("sqlite://empty.db"));
     assert!(text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was done"), "the second run");
     assert_refused(&home, &to("sqlite://third.db"), 74, "was moved to sqlite://empty.db");
 }
@@ -176,7 +176,7 @@ async fn refuses_a_used_target_and_invalid_pairs_of_stores() {
 #[tokio::test]
 async fn an_unfinished_migration_continues_only_from_its_own_source() {
     let home = Home::new();
-    database::fill(&home, MANY).await;
+    database::insert_revocations(&home, MANY).await;
     kill_in_the_middle(&home).await;
     let other = ["users", "add", "alice", "--store", "sqlite://other.db"];
     assert!(home.run_with_input(&other, "correct horse battery\n").status.success());
@@ -184,7 +184,7 @@ async fn an_unfinished_migration_continues_only_from_its_own_source() {
     assert_refused(&home, &from_other, 1, "an unfinished migration from another database, sqlite://sealjar.db");
     let from_unfinished = ["migrate", "--from", "sqlite://new.db", "--to", "sqlite://third.db"];
     assert_refused(&home, &from_unfinished, 74, "an unfinished migration from sqlite://sealjar.db");
-    home.ok(&ARGUMENTS);
+    home.run_ok(&ARGUMENTS);
     assert_migrated(&home).await;
 }
 
@@ -195,7 +195,7 @@ async fn refuses_while_a_server_uses_the_source_or_the_target() {
     until_reported(&home, "sealjar.db").await;
     assert_refused(&home, &ARGUMENTS, 1, "sqlite://sealjar.db is in use by");
     stop(server);
-    home.ok(&["users", "list"]);
+    home.run_ok(&["users", "list"]);
     assert!(
         home.run(&["users", "list", "--store", "sqlite://new.db"]).status.success(),
         "the command creates the tables"
@@ -204,13 +204,13 @@ async fn refuses_while_a_server_uses_the_source_or_the_target() {
     until_reported(&home, "new.db").await;
     assert_refused(&home, &ARGUMENTS, 1, "sqlite://new.db is in use by");
     stop(server);
-    home.ok(&ARGUMENTS);
+    home.run_ok(&ARGUMENTS);
 }
 
 #[tokio::test]
 async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     let home = Home::with_settings(&["revocation.max_staleness=4s"]);
-    database::fill(&home, MANY).await;
+    database::insert_revocations(&home, MANY).await;
     // A server that is paused for so long that its report is deleted.
     let server = home.start();
     let session = server.login("alice").await;
@@ -237,7 +237,7 @@ async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     let new = home.start_with(&["--store", "sqlite://new.db"], &[]);
     new.until_status(&session, "200").await;
 
-    home.ok(&["store", "restored"]);
+    home.run_ok(&["store", "restored"]);
     server.until_status(&session, "401 revoked").await;
     new.until_status(&session, "200").await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
+use crate::harness::{Home, PASSWORD, Response, Server, client, text};
 
 /// Password that the operator sets.
 const TEMPORARY: &str = "for the first day";
@@ -10,7 +10,7 @@ const TEMPORARY: &str = "for the first day";
 const NEW: &str = "a password of my own";
 
 async fn post(server: &Server<'_>, path: &str, body: Value) -> String {
-    Answer::of(client().post(server.url(path)).json(&body).send().await.expect("a response")).await.verdict()
+    Response::of(client().post(server.url(path)).json(&body).send().await.expect("a response")).await.verdict()
 }
 
 #[tokio::test]
@@ -29,13 +29,13 @@ async fn must_change_makes_the_user_choose_a_new_password() {
     assert_eq!(login_verdict("alice", PASSWORD).await, "401 credentials");
     assert_eq!(login_verdict("alice", TEMPORARY).await, "403 must-change");
     assert_eq!(login_verdict("bob", TEMPORARY).await, "403 must-change");
-    assert!(home.ok(&["users", "list"]).contains("must change"));
+    assert!(home.run_ok(&["users", "list"]).contains("must change"));
     let change = json!({ "login": "alice", "old_password": TEMPORARY, "new_password": NEW });
     assert_eq!(post(&server, "/auth/password", change).await, "200");
     assert_eq!(login_verdict("alice", NEW).await, "200");
     run(&["users", "passwd", "bob"], NEW);
     assert_eq!(login_verdict("bob", NEW).await, "200");
-    assert!(!home.ok(&["users", "list"]).contains("must change"));
+    assert!(!home.run_ok(&["users", "list"]).contains("must change"));
 }
 
 #[tokio::test]

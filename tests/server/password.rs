@@ -2,19 +2,19 @@
 
 use serde_json::json;
 
-use crate::harness::{Answer, Home, PASSWORD, Server, Session, client};
+use crate::harness::{Home, PASSWORD, Response, Server, Session, client};
 
 const NEW: &str = "another password";
 
-async fn change(server: &Server<'_>, session: &Session, old: &str, new: &str) -> Answer {
+async fn change(server: &Server<'_>, session: &Session, old: &str, new: &str) -> Response {
     let body = json!({ "old_password": old, "new_password": new });
     let request = client().post(server.url("/auth/password")).header("cookie", session.cookie()).json(&body);
-    Answer::of(request.send().await.expect("a response")).await
+    Response::of(request.send().await.expect("a response")).await
 }
 
 async fn login_verdict(server: &Server<'_>, password: &str) -> String {
     let request = client().post(server.url("/auth/login")).json(&Server::login_body("alice", password));
-    Answer::of(request.send().await.expect("a response")).await.verdict()
+    Response::of(request.send().await.expect("a response")).await.verdict()
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_password_change_survives_kill_9() {
     let mine = server.login("alice").await;
     let other = server.login("alice").await;
     let request = client().post(server.url("/auth/reauthenticate")).header("cookie", mine.cookie());
-    let answer = Answer::of(request.json(&json!({ "password": PASSWORD })).send().await.expect("a response")).await;
+    let answer = Response::of(request.json(&json!({ "password": PASSWORD })).send().await.expect("a response")).await;
     assert_eq!(answer.verdict(), "200");
     let answer = change(&server, &answer.session.expect("a session"), PASSWORD, NEW).await;
     assert_eq!(answer.verdict(), "200");

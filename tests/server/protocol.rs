@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::harness::{Answer, Home, Server, Session, text};
+use crate::harness::{Home, Response, Server, Session, text};
 
 /// Sends bytes, and returns everything that the server sends until it closes the connection.
 pub(crate) fn raw(address: &str, request: &[u8]) -> String {
@@ -124,7 +124,7 @@ async fn speaks_cleartext_http_2_with_cookies_split_over_fields() {
     let request = client.get(server.url("/auth/status")).header("cookie", "a=1").header("cookie", session.cookie());
     let response = request.header("cookie", "b=2").send().await.expect("a response");
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
-    assert_eq!(Answer::of(response).await.verdict(), "200");
+    assert_eq!(Response::of(response).await.verdict(), "200");
     let response = client.post(server.url("/auth/logout")).header("cookie", session.cookie()).send().await;
     assert_eq!(response.expect("a response").status(), 200);
     assert_eq!(server.status(&session).await, "401 revoked");

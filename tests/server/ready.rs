@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::harness::{Home, PATIENCE, text, until};
+use crate::harness::{Home, WAIT_TIMEOUT, text, wait_until};
 
 const READY: &str = r#"{"status":"ready","reasons":[],"degraded":[]}"#;
 
@@ -44,7 +44,7 @@ fn reports_ready_then_degraded_then_stopping_then_stopped() {
     let admin = server.admin.clone();
     assert_ready(&home, &admin);
     fs::remove_file(home.path("sealjar.db")).expect("removed");
-    until("the server is ready, but degraded", || {
+    wait_until("the server is ready, but degraded", || {
         let (code, out, error) = ready(&home, &admin);
         assert_eq!((code, error.as_str()), (Some(0), ""));
         out.starts_with("ready; degraded: the database file was replaced") && out.lines().count() == 1
@@ -179,7 +179,7 @@ fn gives_up_after_2_s_on_a_listener_that_hangs_or_trickles() {
         for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), dripping_address] {
             let started = Instant::now();
             assert_not_ready(ready(&home, &address), "", "no answer within 2 s");
-            assert!(started.elapsed() < PATIENCE / 4, "{address}");
+            assert!(started.elapsed() < WAIT_TIMEOUT / 4, "{address}");
         }
         let _ = stop.send(());
     });

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::harness::{Answer, Home, Server, Session, client, text};
+use crate::harness::{Home, Response, Server, Session, client, text};
 
 const FILE: [&str; 2] = ["--config", "sealjar.toml"];
 
@@ -18,7 +18,7 @@ fn write(home: &Home, text: &str) {
 /// Returns the verdict for a request to this host.
 async fn verdict_at(server: &Server<'_>, host: &str) -> String {
     let request = client().get(server.url("/auth/status")).header("host", host);
-    Answer::of(request.send().await.expect("a response")).await.verdict()
+    Response::of(request.send().await.expect("a response")).await.verdict()
 }
 
 /// Returns the value of a metric.
@@ -55,7 +55,7 @@ async fn a_changed_file_takes_effect_and_its_settings_are_logged() {
         let fields = [("host", "b.example"), ("x-forwarded-for", "203.0.113.9")];
         let post = client().post(server.url("/auth/login")).json(&body);
         let post = fields.into_iter().fold(post, |post, (name, value)| post.header(name, value));
-        async move { Answer::of(post.send().await.expect("a response")).await.verdict() }
+        async move { Response::of(post.send().await.expect("a response")).await.verdict() }
     };
     assert_eq!(attempt("x".repeat(4096)).await, "413 too-large");
     assert_eq!(attempt("wrong password".to_owned()).await, "401 credentials");
@@ -153,7 +153,7 @@ async fn a_pipe_device_or_endless_file_does_not_block_reloads() {
         let line = server.wait_for("the configuration cannot be used; the old one stays in force");
         assert!(line["error"].as_str().is_some_and(|error| error.contains(reason)), "{line}");
         // Keys are still reloaded, and so is the configuration when it is a regular file again.
-        home.ok(&["keys", "rotate"]);
+        home.run_ok(&["keys", "rotate"]);
         server.wait_for("the key ring changed");
         let repaired = format!("[http]\nbody_timeout = \"{}s\"\n", 40 + number);
         replace_config(&home, |path| std::fs::write(path, repaired).expect("writes"));
@@ -176,7 +176,7 @@ async fn a_configuration_from_a_pipe_is_read_once() {
     assert_eq!(verdict_at(&server, "b.example").await, "421 misdirected");
     server.signal("HUP");
     server.wait_for("SIGHUP: reading keys and certificate again");
-    home.ok(&["keys", "rotate"]);
+    home.run_ok(&["keys", "rotate"]);
     let messages = server.messages_until("the key ring changed");
     assert!(!messages.iter().any(|message| message.contains("configuration")), "{messages:?}");
     assert_eq!(verdict_at(&server, "a.example").await, "401 missing");
@@ -224,7 +224,7 @@ fn a_sighup_during_startup_is_handled_after_it() {
         command
     };
     // Only root could read /proc/PID/fd of a process that is not dumpable.
-    home.start_by(with_early_hangup, &["--set", "process.dumpable=true"]).wait_for("SIGHUP: reading");
+    home.start_through(with_early_hangup, &["--set", "process.dumpable=true"]).wait_for("SIGHUP: reading");
 }
 
 #[tokio::test]
@@ -393,7 +393,7 @@ fn without_level(serve: &Command) -> Command {
 async fn an_invalid_log_level_keeps_the_old_one() {
     let home = Home::new();
     write(&home, "");
-    let mut server = home.start_by(without_level, &FILE);
+    let mut server = home.start_through(without_level, &FILE);
     for (bad, hint) in [
         ("[log]\nlevel = \"warning\"\n", "did you mean warn?"),
         ("[log]\nlevel = \"sealjarr=debug\"\n", "did you mean sealjar?"),
@@ -413,7 +413,7 @@ async fn an_invalid_log_level_keeps_the_old_one() {
 async fn a_reload_changes_the_log_level() {
     let home = Home::new();
     write(&home, "[log]\nlevel = \"info,salvo_core=warn\"\n");
-    let mut server = home.start_by(without_level, &FILE);
+    let mut server = home.start_through(without_level, &FILE);
     server.login("alice").await;
     server.event("sign-in");
     write(&home, "[log]\nlevel = \"info,salvo_core=warn,sealjar::audit=error\"\n");

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::database;
-use crate::harness::{Answer, Home, PASSWORD, Server, client};
+use crate::harness::{Home, PASSWORD, Response, Server, client};
 
 const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
 const LACKS: &str = "the store was rolled back";
@@ -32,10 +32,10 @@ async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
     let bob = server.login("bob").await;
     back_up(&home).await;
     assert_eq!(server.logout(&ended).await, "200");
-    home.ok(&["revoke", "--user", "bob"]);
+    home.run_ok(&["revoke", "--user", "bob"]);
     server.until_status(&bob, "401 revoked").await;
     let bob_later = server.login("bob").await;
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     server.until_status(&bob_later, "401 revoked").await;
     let last = server.login("alice").await;
     server.kill();
@@ -46,7 +46,7 @@ async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
     for session in &all {
         assert_eq!(server.status(session).await, "200", "the backup revives this session");
     }
-    home.ok(&["store", "restored"]);
+    home.run_ok(&["store", "restored"]);
     for session in &all {
         server.until_status(session, "401 revoked").await;
     }
@@ -62,7 +62,7 @@ async fn reports_rollback_until_restored(home: &Home, mut server: Server<'_>) {
     assert_eq!(status, 200, "{body}");
     assert!(body["degraded"].to_string().contains("run: sealjar store restored"), "{body}");
     assert_eq!(server.metric(ROLLED_BACK).await, 1.0);
-    home.ok(&["store", "restored"]);
+    home.run_ok(&["store", "restored"]);
     server.wait_for("the store is no longer rolled back");
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0);
     assert_eq!(server.readiness().await.1["degraded"].to_string(), "[]");
@@ -74,7 +74,7 @@ async fn a_token_of_a_later_generation_reveals_the_rollback() {
     let server = home.start();
     let first = server.login("alice").await;
     back_up(&home).await;
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     server.until_status(&first, "401 revoked").await;
     let last = server.login("alice").await;
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0);
@@ -92,7 +92,7 @@ async fn a_login_with_a_later_session_reveals_the_rollback() {
     let home = Home::new();
     let server = home.start();
     back_up(&home).await;
-    home.ok(&["revoke", "--user", "alice"]);
+    home.run_ok(&["revoke", "--user", "alice"]);
     let last = server.login("alice").await;
     server.kill();
     put_back(&home);
@@ -101,7 +101,7 @@ async fn a_login_with_a_later_session_reveals_the_rollback() {
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "a check does not read the account");
     let login = Server::login_body("alice", PASSWORD);
     let login = client().post(server.url("/auth/login")).header("cookie", last.cookie()).json(&login);
-    assert_eq!(Answer::of(login.send().await.expect("a response")).await.verdict(), "200");
+    assert_eq!(Response::of(login.send().await.expect("a response")).await.verdict(), "200");
     reports_rollback_until_restored(&home, server).await;
 }
 
@@ -113,7 +113,7 @@ async fn a_running_server_detects_that_its_store_was_rolled_back() {
     ] {
         let home = Home::new();
         let mut server = home.start();
-        home.ok(&["revoke", "--user", "alice"]);
+        home.run_ok(&["revoke", "--user", "alice"]);
         server.wait_for("all sessions of an account were ended");
         database::run(&mut database::open(&home, "sealjar.db").await, loss).await;
         reports_rollback_until_restored(&home, server).await;
@@ -127,7 +127,7 @@ async fn store_restored_ends_the_newer_sessions_each_time_it_is_run() {
     for _ in 0..2 {
         let session = server.login("alice").await;
         assert_eq!(server.status(&session).await, "200");
-        home.ok(&["store", "restored"]);
+        home.run_ok(&["store", "restored"]);
         server.until_status(&session, "401 revoked").await;
     }
 }

@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::time::Instant;
 
 use crate::database;
-use crate::harness::{Home, PASSWORD, Server, Session, client, until};
+use crate::harness::{Home, PASSWORD, Server, Session, client, wait_until};
 use crate::keys::unknown::with_unknown_key;
 use crate::protocol::raw;
 
@@ -114,7 +114,7 @@ fn sockets(server: &Server<'_>) -> usize {
 fn accepted_connection(server: &Server<'_>) -> Peer {
     let before = sockets(server);
     let peer = Peer::connect(&server.public);
-    until("the connection is accepted", || sockets(server) > before);
+    wait_until("the connection is accepted", || sockets(server) > before);
     peer
 }
 
@@ -150,7 +150,7 @@ async fn idle_and_slow_connections_are_evicted_oldest_first() {
         ("idle in HTTP/2", [PREFACE, SETTINGS_ACK, b"", PING, b"pingpong"]),
     ];
     for (case, [first, end, more, rest, last]) in cases {
-        until("the connections of the previous case are closed", || sockets(&server) <= before);
+        wait_until("the connections of the previous case are closed", || sockets(&server) <= before);
         let mut held: Vec<_> = (0..MAX_CONNECTIONS)
             .map(|_| {
                 let mut peer = accepted_connection(&server);
@@ -291,10 +291,10 @@ async fn logouts_with_unknown_keys_do_not_keep_their_connections() {
     let before = sockets(&server);
     // Returns whether the first of the held connections was evicted without a response.
     let is_evicted = || {
-        until("earlier connections are closed", || sockets(&server) <= before);
+        wait_until("earlier connections are closed", || sockets(&server) <= before);
         // This request queries the store, so all later requests wait for a second.
         assert!(raw(host, format!("{head}\r\n{{}}").as_bytes()).starts_with("HTTP/1.1 200 "));
-        until("the connection is closed", || sockets(&server) <= before);
+        wait_until("the connection is closed", || sockets(&server) <= before);
         let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| accepted_connection(&server)).collect();
         for peer in &mut held {
             peer.send(format!("{head}Expect: 100-continue\r\n\r\n")).expect("sends");

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use crate::harness::{Home, PATIENCE, client};
+use crate::harness::{Home, WAIT_TIMEOUT, client};
 
 /// Receiver of the notifications, in the role of systemd.
 struct Supervisor {
@@ -17,7 +17,7 @@ impl Supervisor {
     fn new(home: &Home) -> Self {
         let path = home.path("notify");
         let socket = UnixDatagram::bind(&path).expect("binds");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a time that is not zero");
+        socket.set_read_timeout(Some(WAIT_TIMEOUT)).expect("a time that is not zero");
         Self { socket, path }
     }
 

@@ -21,7 +21,7 @@ async fn two_servers_on_one_file_follow_each_other() {
     let second_sessions = ten_logins(&second).await;
     tokio::join!(log_out(&first, &first_sessions), log_out(&second, &second_sessions));
     let last = first.login("alice").await;
-    home.ok(&["revoke", "--user", "alice"]);
+    home.run_ok(&["revoke", "--user", "alice"]);
     second.until_status(&last, "401 revoked").await;
     first.until_status(&last, "401 revoked").await;
     first.kill();

@@ -30,7 +30,7 @@ async fn a_file_that_is_not_our_database_is_named_and_not_changed() {
         database::run(&mut other, statement).await;
     }
     drop(other);
-    home.ok(&["store", "backup", "whole.db"]);
+    home.run_ok(&["store", "backup", "whole.db"]);
     let whole = fs::read(home.path("whole.db")).expect("reads");
     let mut damaged = whole.clone();
     damaged.truncate(whole.len() / 2);

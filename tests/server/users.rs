@@ -1,11 +1,11 @@
 //! Commands that change accounts or end sessions while a server runs.
 
-use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
+use crate::harness::{Home, PASSWORD, Response, Server, Session, client, text};
 
 async fn login_verdict(server: &Server<'_>, login: &str, password: &str) -> String {
     let body = Server::login_body(login, password);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
-    Answer::of(response).await.verdict()
+    Response::of(response).await.verdict()
 }
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_server_follows_every_change_that_ends_sessions() {
         assert_eq!(server.status(&bob).await, "200", "{change:?}");
         if change[1] == "disable" {
             assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials");
-            home.ok(&["users", "enable", "alice"]);
+            home.run_ok(&["users", "enable", "alice"]);
         }
         ended.push(session);
     }
@@ -59,10 +59,10 @@ async fn revoke_ends_one_or_every_session_but_no_later_ones() {
     let first = server.login("alice").await;
     let second = server.login("alice").await;
     let sid = server.get("/auth/status", &first.cookie()).await.json()["sid"].as_str().expect("a sid").to_owned();
-    home.ok(&["revoke", "--session", &sid]);
+    home.run_ok(&["revoke", "--session", &sid]);
     server.until_status(&first, "401 revoked").await;
     assert_eq!(server.status(&second).await, "200");
-    home.ok(&["revoke", "--everyone"]);
+    home.run_ok(&["revoke", "--everyone"]);
     server.until_status(&second, "401 revoked").await;
     let third = server.login("alice").await;
     assert_eq!(server.status(&third).await, "200");

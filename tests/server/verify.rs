@@ -1,7 +1,7 @@
 //! `/auth/verify` over real connections, with its log lines and metrics. `tests/routes/verify` tests the rules.
 
 use crate::doctor::doctor;
-use crate::harness::{Answer, Home, PASSWORD, Server, Session, client};
+use crate::harness::{Home, PASSWORD, Response, Server, Session, client};
 
 /// `Host` field of a verification request.
 const HOST: (&str, &str) = ("host", "app.example.com");
@@ -19,12 +19,12 @@ async fn log_in(server: &Server<'_>) -> Session {
     Session::of(request.send().await.expect("a response").headers()).expect("a session")
 }
 
-async fn send(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+async fn send(server: &Server<'_>, method: &str, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Response {
     let mut request = client().request(method.parse().expect("a method"), server.url(path)).header("cookie", cookie);
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
-    Answer::of(request.send().await.expect("a response")).await
+    Response::of(request.send().await.expect("a response")).await
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn answers_every_method_and_body_on_every_form_of_the_path() {
             for body in ["", &big] {
                 let method: reqwest::Method = method.parse().expect("a method");
                 let request = client().request(method.clone(), server.url(path)).header("cookie", session.cookie());
-                let answer = Answer::of(request.body(body.to_owned()).send().await.expect("a response")).await;
+                let answer = Response::of(request.body(body.to_owned()).send().await.expect("a response")).await;
                 let expected = if method == "HEAD" { "" } else { "ok\n" };
                 assert_eq!((answer.status, &*answer.body), (200, expected), "{method} {path} {}", body.len());
                 assert_eq!(answer.header("remote-user"), Some("alice"));

@@ -48,7 +48,7 @@ fn a_stale_list_refuses_all_or_no_live_sessions_as_configured() {
             let session = world.sign_in();
             let signed_out = world.sign_in();
             world.revoke(&signed_out);
-            world.pass_without_news(age);
+            world.pass_unsynced(age);
             let expected = if accepted { Ok(session.sid) } else { Err(Refusal::Stale) };
             assert_eq!(world.verify(&session.token), expected, "{age:?}, {when_stale:?}");
             assert_eq!(world.verify(&signed_out.token), Err(Refusal::Revoked), "{age:?}, {when_stale:?}");
@@ -66,7 +66,7 @@ fn setting_the_wall_clock_does_not_change_the_staleness() {
         let fresh = world.sign_in();
         world.step(step);
         assert_ne!(world.verify(&fresh.token), Err(Refusal::Stale), "{step} s");
-        world.pass_without_news(MAX_STALENESS + Duration::from_secs(1));
+        world.pass_unsynced(MAX_STALENESS + Duration::from_secs(1));
         world.step(-step);
         assert_eq!(world.verify(&fresh.token), Err(Refusal::Stale), "{step} s and back");
     }

@@ -104,7 +104,7 @@ fn reports_the_failure_that_passed_most_checks_in_any_order() {
     let stale = world.sign_in();
     let revoked = world.sign_in();
     world.revoke(&revoked);
-    world.pass_without_news(Duration::from_secs(11));
+    world.pass_unsynced(Duration::from_secs(11));
     let altered = |number, change: fn(&mut Claims<'_>)| {
         world.read(&stale.token, |claims| {
             let mut claims = claims.clone();

@@ -30,7 +30,7 @@ fn returns_a_token_while_any_node_may_accept_it() {
         }),
         ("already logged out", |world, sid| assert!(world.list().add_pending(sid, UnixTime(u64::MAX)))),
         ("of an old global generation", |world, _| world.list().raise_global_generation(100)),
-        ("the list is stale", |world, _| world.pass_without_news(Duration::from_secs(60))),
+        ("the list is stale", |world, _| world.pass_unsynced(Duration::from_secs(60))),
         ("from the future", |world, _| world.step(-2 * 3600)),
     ];
     for (name, change) in changes {
@@ -114,7 +114,7 @@ fn returns_the_facts_that_determine_the_expiry_of_an_entry() {
         let [found] = &found[..] else { panic!("expected one session, found {found:?}") };
         assert_eq!((found.sid, &*found.sub, found.account_generation), (session.sid, sub, account_generation));
         assert_eq!(
-            (found.generation_ended, found.flags.is_remembered()),
+            (found.is_generation_revoked, found.flags.is_remembered()),
             (is_revoked, remember),
             "{sub} {account_generation}"
         );

@@ -229,7 +229,7 @@ fn reports_the_exact_cause_for_the_log() {
     for (name, token, expected) in &cases {
         assert_eq!(refusal_of(&world, token), Some(*expected), "{name}");
     }
-    world.pass_without_news(std::time::Duration::from_secs(11));
+    world.pass_unsynced(std::time::Duration::from_secs(11));
     for (name, token, expected) in &cases {
         assert_eq!(refusal_of(&world, token), Some(*expected), "{name}, and the list is stale");
     }

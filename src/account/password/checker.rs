@@ -96,7 +96,7 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Starts the threads. `queue` is the capacity for each [`Lane`]. The part of `budget_kib` that the threads do not
+    /// Starts the threads. `queue` is the capacity for each [`Priority`]. The part of `budget_kib` that the threads do not
     /// need is lent for checks of stored hashes whose memory is larger than the configured one.
     pub(crate) fn start(cost: Cost, threads: u32, queue: usize, budget_kib: u32) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::new(queue, Budget::new(cost, threads, budget_kib)));
@@ -211,7 +211,7 @@ fn run_thread(shared: &Shared) {
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::warn!(%error, "cannot lower the priority of the password threads; they run at normal priority");
     }
-    // A panic drops the job with its sender, so the caller gets `NotDone::Failed`. The panic hook logs the panic.
+    // A panic drops the job with its sender, so the caller gets `CheckerError::Failed`. The panic hook logs the panic.
     // Everything that the job may have left in an inconsistent state is dropped and recreated: the memory, the decoy,
     // and the measured hash times.
     while catch_unwind(AssertUnwindSafe(|| do_jobs(shared))).is_err() {}

@@ -37,9 +37,9 @@ pub(super) async fn run(settings: &Settings, kid: Kid, replace: bool) -> Result<
     };
     let successor = revocation.replacement();
     successor.iter().for_each(|kid| record(settings, Change::KeyPublished, Changed::Key(*kid)));
-    let renewing: Vec<String> = revocation.renewing().iter().map(Kid::to_string).collect();
+    let renewing: Vec<String> = revocation.keys_that_renewed().iter().map(Kid::to_string).collect();
     let has_sealed = revocation.has_sealed();
-    let leaves_none = revocation.leaves_none();
+    let leaves_none = revocation.leaves_no_sealing_key();
     let is_new = revocation.is_new();
     let logged = match opened {
         Ok(Some(Opened { store, .. })) => store.revoke_key(kid).await.map(|()| Some((store, Now::read().boot))),

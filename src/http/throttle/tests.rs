@@ -172,17 +172,17 @@ fn a_token_of_another_account_is_charged_as_unknown_too() {
     let try_with = |token: u8| {
         let attempt = LoginAttempt { account: &alice, network: network(token.into()), session: live(token) };
         let mut attempt = throttle.admit(attempt, NOW).expect("the limit of the token is not reached");
-        assert!(!attempt.is_stranger());
+        assert!(!attempt.is_unknown_client());
         attempt.charge_without_session(NOW);
         attempt
     };
-    (0..10).for_each(|token| assert!(try_with(token).is_stranger()));
+    (0..10).for_each(|token| assert!(try_with(token).is_unknown_client()));
     for number in 0..40 {
         assert_eq!(fail(&throttle, "alice", 100 + number), Ok(()), "ten of the 50 of the account are used");
     }
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account));
     let attempt = try_with(10);
-    assert!(attempt.is_stranger(), "also if the limit by account is reached");
+    assert!(attempt.is_unknown_client(), "also if the limit by account is reached");
     attempt.record_success(NOW);
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "nothing was charged, so nothing is refunded");
     try_with(9).record_success(NOW);

@@ -163,7 +163,7 @@ fn a_revoked_key_gets_a_replacement_if_no_key_seals() {
     let secret = ring.read().expect("reads").keys()[0].secret.clone();
     ring.write(&Key::new(secret, Dates { revoked_at: Some(UnixTime(105)), ..key })).expect("writes");
     let without_replacement = ring.begin_revoking(kid, false, &[], UnixTime(110)).expect("begins");
-    assert!(without_replacement.leaves_none() && without_replacement.replacement().is_none());
+    assert!(without_replacement.leaves_no_sealing_key() && without_replacement.replacement().is_none());
     drop(without_replacement);
     let replacement = revoke(lock(&directory), kid, true, 110).expect("revokes");
     assert!(replacement.is_some());
@@ -175,7 +175,7 @@ fn a_revoked_key_gets_a_replacement_if_no_key_seals() {
 fn the_only_key_can_be_revoked_if_the_log_refuses_it() {
     let (_directory, ring, kid) = ring_at(100);
     let revocation = ring.begin_revoking(kid, false, &[kid], UnixTime(110)).expect("it seals on no node");
-    assert!(revocation.leaves_none());
+    assert!(revocation.leaves_no_sealing_key());
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_revocation_lists_the_keys_that_renewed_sessions() {
         .map(|activates_at| ring.rotate(UnixTime(activates_at), LIFETIME, UnixTime(150)).expect("rotates").0);
     let renewing = |kid: Kid, refused: &[Kid], now| {
         let revocation = lock(&directory).begin_revoking(kid, true, refused, UnixTime(now)).expect("begins");
-        revocation.renewing().to_vec()
+        revocation.keys_that_renewed().to_vec()
     };
     drop(ring);
     assert_eq!(renewing(first, &[], 100), []);

@@ -111,7 +111,7 @@ impl Files {
 /// Returns whether there is a database at this path.
 ///
 /// # Errors [`StoreError::Open`] if this cannot be determined. [`StoreError::NotAFile`] if the path is a directory, a pipe or
-/// a device. [`StoreError::Left`] if there is a write-ahead log but no database: the database was moved or removed, perhaps
+/// a device. [`StoreError::LogWithoutDatabase`] if there is a write-ahead log but no database: the database was moved or removed, perhaps
 /// while a server was running, and a new database would use that log.
 pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
     let open = |source: io::Error| StoreError::Open {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Answer, Home, PASSWORD, Server, client, text};
+use crate::harness::{Home, PASSWORD, Response, Server, client, text};
 use crate::nodes;
 use crate::postgres::Postgres;
 
@@ -33,7 +33,7 @@ async fn a_change_of_a_profile_is_followed_by_every_node() {
 async fn sign_in(server: &Server<'_>, login: &str) -> String {
     let body = Server::login_body(login, PASSWORD);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("an answer");
-    Answer::of(response).await.verdict()
+    Response::of(response).await.verdict()
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{active, copy_keys, deliver, kid_of, login_sealed_with, wait_until_active};
 use crate::database;
-use crate::harness::{Home, PATIENCE, Server, text};
+use crate::harness::{Home, Server, WAIT_TIMEOUT, text};
 
 /// Starts a node with this name and this key directory.
 pub(super) fn start<'h>(home: &'h Home, name: &str, keys: &str) -> Server<'h> {
@@ -36,7 +36,7 @@ pub(super) fn wait_for_status(
         if is_wanted(code, &nodes, &stderr) {
             return (nodes, stderr);
         }
-        assert!(started.elapsed() < PATIENCE, "{code:?} {nodes:?} {stderr}");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "{code:?} {nodes:?} {stderr}");
     }
 }
 
@@ -98,12 +98,12 @@ async fn every_node_reports_its_keys_until_it_is_stopped() {
     let started = Instant::now();
     let mut kid = String::new();
     for _ in 0..4 {
-        kid = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+        kid = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
         wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.iter().all(|node| node["active"] == *kid));
     }
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 
-    let table = home.ok(&["keys", "status"]);
+    let table = home.run_ok(&["keys", "status"]);
     for (key, state, at_node) in [(&first, "retired", "opens"), (&kid, "active", "seals")] {
         let is_row = |line: &&str| line.starts_with("other ") && line.contains(key) && line.contains(state);
         assert!(table.lines().find(is_row).is_some_and(|line| line.ends_with(at_node)), "{table}");
@@ -137,7 +137,7 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
     let _other = start(&home, "other", &other_keys);
     wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
 
-    let kid = home.ok(&["keys", "rotate"]).trim().to_owned();
+    let kid = home.run_ok(&["keys", "rotate"]).trim().to_owned();
     let message = format!("not every live node holds this ring: other lacks {kid}\n");
     let (nodes, stderr) =
         wait_for_status(&home, |code, nodes, _| code == Some(1) && nodes[0]["lacks"] == Value::Array(vec![]));
@@ -222,7 +222,7 @@ async fn a_rotation_that_timed_out_leaves_its_key_for_the_next_one() {
     let kid = home.keys().iter().map(|key| key["kid"].as_str().expect("text").to_owned()).find(|kid| *kid != first);
     let kid = kid.expect("two keys");
     deliver(&home, &kid, &other_keys);
-    assert_eq!(home.ok(&["keys", "rotate", "--wait"]).trim(), kid);
+    assert_eq!(home.run_ok(&["keys", "rotate", "--wait"]).trim(), kid);
     wait_until_active(&home, &kid);
     assert_eq!(home.keys().len(), 2);
 }
@@ -240,7 +240,7 @@ async fn a_rotation_that_waits_for_a_key_revoked_meanwhile_fails() {
     // The node gets the key file as it was before the revocation.
     std::fs::create_dir(home.path("copies")).expect("creates the directory");
     deliver(&home, kid, "copies");
-    home.ok(&["keys", "revoke", kid]);
+    home.run_ok(&["keys", "revoke", kid]);
     let name = format!("{kid}.key");
     std::fs::rename(home.path("copies").join(&name), home.path(&other_keys).join(&name)).expect("renames");
     rotation.wait_for_line("is revoked: it can never seal again");

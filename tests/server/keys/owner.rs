@@ -64,7 +64,7 @@ fn start(home: &Home) -> Server<'_> {
 /// Starts a server with these arguments as the server's user, who owns everything in the home.
 pub(crate) fn start_as_server<'h>(home: &'h Home, arguments: &[&str]) -> Server<'h> {
     chown_recursively(&home.path("."), SERVER, SERVER);
-    home.start_by(|serve| as_server(home, serve), arguments)
+    home.start_through(|serve| as_server(home, serve), arguments)
 }
 
 #[tokio::test]
@@ -73,10 +73,10 @@ async fn a_server_of_another_user_follows_keys_changed_by_root() {
     let server = start(&home);
     let old = server.login("alice").await;
     fs::remove_file(home.path("keys/.lock")).expect("removes");
-    let replacement = home.ok(&["keys", "revoke", &active(&home.keys()), "--replace"]).trim().to_owned();
+    let replacement = home.run_ok(&["keys", "revoke", &active(&home.keys()), "--replace"]).trim().to_owned();
     println!("the server followed after {:?}", server.until_status(&old, "401 invalid").await);
     login_sealed_with(&server, &replacement).await;
-    let rotated = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    let rotated = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     login_sealed_with(&server, &rotated).await;
     let found = owners(&home.path("keys"));
     assert_eq!(found.len(), 4, "{found:?}");
@@ -93,13 +93,13 @@ async fn root_creates_keys_and_database_for_another_user() {
     fs::create_dir(home.path("data")).expect("creates the directory");
     chown_recursively(&home.path("data"), SERVER, SERVER);
     let flags = ["--keys", "data/ring/keys", "--store", "sqlite://data/sealjar.db"];
-    home.ok(&[&["keys", "init"], &flags[..]].concat());
+    home.run_ok(&[&["keys", "init"], &flags[..]].concat());
     let add = |login| {
         let added = home.run_with_input(&[&["users", "add", login], &flags[..]].concat(), &format!("{PASSWORD}\n"));
         assert!(added.status.success(), "{}", text(&added.stderr));
     };
     add("alice");
-    let mut server = home.start_by(|serve| as_server(&home, serve), &flags);
+    let mut server = home.start_through(|serve| as_server(&home, serve), &flags);
     server.login("alice").await;
     add("bob");
     server.login("bob").await;
@@ -121,8 +121,8 @@ async fn rotation_keeps_keys_readable_for_the_servers_group() {
     for key in home.keys() {
         chmod(&home.path(&format!("keys/{}.key", key["kid"].as_str().expect("text"))), 0o640);
     }
-    let server = home.start_by(|serve| as_server(&home, serve), &[]);
-    let rotated = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    let server = home.start_through(|serve| as_server(&home, serve), &[]);
+    let rotated = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     login_sealed_with(&server, &rotated).await;
     let found = owners(&home.path("keys"));
     let mut keys = found.iter().filter(|(name, ..)| name.ends_with(".key"));
@@ -163,7 +163,7 @@ fn root_does_not_chown_a_file_planted_as_the_lock() {
     assert_eq!(home.run(&["keys", "rotate"]).status.code(), Some(74), "a link is not accepted as the lock");
     fs::remove_file(&lock).expect("removes");
     fs::hard_link(&precious, &lock).expect("links");
-    home.ok(&["keys", "rotate"]);
+    home.run_ok(&["keys", "rotate"]);
     assert_eq!(fs::metadata(&precious).expect("the file exists").uid(), 0);
 }
 
@@ -171,7 +171,7 @@ fn root_does_not_chown_a_file_planted_as_the_lock() {
 fn the_ring_is_not_reloaded_with_a_key_of_another_user() {
     let home = Home::new();
     chown_recursively(&home.path("."), SERVER, SERVER);
-    let mut server = home.start_by(|serve| as_server(&home, serve), &[]);
+    let mut server = home.start_through(|serve| as_server(&home, serve), &[]);
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
     chmod(&key, 0o640);
     chown(&key, Some(OTHER_USER), Some(SERVER)).expect("this runs as root");
@@ -213,7 +213,7 @@ fn errors(home: &Home, arguments: &[&str], flags: &[&str]) -> (String, String) {
 #[test]
 fn a_user_without_access_to_the_keys_gets_a_remedy() {
     let home = Home::new();
-    home.ok(&["keys", "init", "--keys", "above/keys"]);
+    home.run_ok(&["keys", "init", "--keys", "above/keys"]);
     chown_recursively(&home.path("."), SERVER, SERVER);
     let key = format!("keys/{}.key", active(&home.keys()));
     let run = |change: &str, path: &str| format!("run: chmod {change} {}", home.path(path).display());
@@ -260,7 +260,7 @@ fn a_user_without_access_to_the_keys_gets_a_remedy() {
 #[test]
 fn a_user_who_can_only_read_the_keys_gets_the_reason() {
     let home = Home::new();
-    home.ok(&["keys", "init", "--keys", "my keys"]);
+    home.run_ok(&["keys", "init", "--keys", "my keys"]);
     fs::create_dir(home.path("other")).expect("creates the directory");
     chown_recursively(&home.path("."), SERVER, SERVER);
     chown(home.path("other"), Some(0), Some(0)).expect("this runs as root");

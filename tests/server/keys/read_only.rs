@@ -52,7 +52,7 @@ fn with_mounted_keys(home: &Home, command: &Command) -> Command {
 async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
     let home = Home::new();
     fs::create_dir(home.path("mounted")).expect("creates the directory");
-    let mut server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
+    let mut server = home.start_through(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     let old = login_sealed_with(&server, &active(&home.keys())).await;
 
     let rotate = home.command(&["keys", "rotate", "--keys", "mounted"]);
@@ -65,7 +65,7 @@ async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
     for session in [&old, &new] {
         assert_eq!(server.status(session).await, "200");
     }
-    home.ok(&["keys", "revoke", &kid]);
+    home.run_ok(&["keys", "revoke", &kid]);
     server.until_status(&new, "401 invalid").await;
     assert_eq!(server.status(&old).await, "200");
     server.signal("TERM");
@@ -84,7 +84,7 @@ async fn a_world_writable_directory_is_accepted_if_mounted_read_only() {
     for directory in ["keys", "keys/..data"] {
         fs::set_permissions(home.path(directory), fs::Permissions::from_mode(0o1777)).expect("changes the mode");
     }
-    let server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
+    let server = home.start_through(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     assert_eq!(server.status(&server.login("alice").await).await, "200");
     let writable = home.run(&["keys", "list"]);
     assert!(text(&writable.stderr).contains("so others could put keys there"), "{}", text(&writable.stderr));
@@ -94,7 +94,7 @@ async fn a_world_writable_directory_is_accepted_if_mounted_read_only() {
 async fn scheduled_rotation_over_read_only_keys_logs_an_error() {
     let home = Home::with_settings(&["keys.rotate_every=1s"]);
     fs::create_dir(home.path("mounted")).expect("creates the directory");
-    let mut server = home.start_by(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
+    let mut server = home.start_through(|serve| with_mounted_keys(&home, serve), &["--keys", "mounted"]);
     let line = server.wait_for("scheduled rotation failed");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("cannot write in the key directory mounted")));
     assert_eq!(server.status(&server.login("alice").await).await, "200");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::nodes::{start, wait_for_status};
 use super::{active, copy_keys, deliver, kid_of, login_sealed_with, rotate_at_once};
 use crate::database;
-use crate::harness::{Answer, Home, PASSWORD, Server, Session, client, text};
+use crate::harness::{Home, PASSWORD, Response, Server, Session, client, text};
 
 /// Flags for a store that does not exist, so that a key is revoked in the key files only.
 const FILES_ONLY: [&str; 2] = ["--store", "sqlite://elsewhere.db"];
@@ -34,7 +34,7 @@ fn assert_unconfirmed(output: &Output, message: &str) {
 async fn login(server: &Server<'_>) -> String {
     let body = Server::login_body("alice", PASSWORD);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
-    Answer::of(response).await.verdict()
+    Response::of(response).await.verdict()
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
 fn revoking_a_key_names_newer_keys_that_may_be_stolen_too() {
     let home = Home::new();
     let first = active(&home.keys());
-    let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
+    let second = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     for _ in 0..2 {
         let output = home.run(&["keys", "revoke", &first, "--replace"]);
         assert_revoked(&output, &format!("if it was stolen, revoke these as well: {second}\n"));
@@ -266,7 +266,7 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     // A login does not confirm the end of the old session, so it does not wait for the other node.
     let body = Server::login_body("alice", PASSWORD);
     let request = client().post(one.url("/auth/login")).header("cookie", session.cookie()).json(&body);
-    assert_eq!(Answer::of(request.send().await.expect("a response")).await.verdict(), "200");
+    assert_eq!(Response::of(request.send().await.expect("a response")).await.verdict(), "200");
 
     assert_revoked(&revoke(&home, &kid), "2 of 2 nodes refuse the key");
     let again = revoke(&home, &kid);
@@ -315,7 +315,7 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
         command.args(serve.get_args()).current_dir(home.path("."));
         command
     };
-    let server = home.start_by(unprivileged, &[]);
+    let server = home.start_through(unprivileged, &[]);
     let session: Session = server.login("alice").await;
     let kid = active(&home.keys());
     // Make the key file belong to root, as if root had copied it from elsewhere.
@@ -358,7 +358,7 @@ async fn a_key_is_revoked_in_the_store_even_if_its_file_is_unusable() {
     let second = rotate_at_once(&home);
     let later = login_sealed_with(&server, &second).await;
     wait_for_status(&home, |code, _, _| code == Some(0));
-    home.ok(&["keys", "init", "--keys", "other"]);
+    home.run_ok(&["keys", "init", "--keys", "other"]);
     // First a directory that does not have the key, then a directory that other users can write.
     let elsewhere = home.run(&["keys", "revoke", &kid, "--replace", "--keys", "other"]);
     assert_eq!(elsewhere.status.code(), Some(1), "{}", text(&elsewhere.stderr));

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::active;
-use crate::harness::{Home, PATIENCE, Server, text};
+use crate::harness::{Home, Server, WAIT_TIMEOUT, text};
 
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
@@ -124,6 +124,6 @@ async fn wait_for_degraded(server: &Server<'_>, is_degraded: bool) -> String {
         if degraded.is_empty() != is_degraded {
             return degraded.to_owned();
         }
-        assert!(started.elapsed() < PATIENCE, "{body}");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "{body}");
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval};
 
 use super::frames::{self, frame};
 use super::{MAX_CONNECTIONS, PREFACE, Peer, RESPONSE_TIMEOUT, home_with, new_client};
-use crate::harness::{Answer, Home, client, text};
+use crate::harness::{Home, Response, client, text};
 use crate::protocol::raw;
 
 /// Interval between the bytes of a trickling client.
@@ -110,9 +110,9 @@ async fn a_body_that_trickles_gets_408_over_http_2_too() {
     let response = post().body(trickle()).send().await.expect("a response");
     assert!(started.elapsed() >= Duration::from_secs(1));
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
-    assert_eq!(Answer::of(response).await.verdict(), "408 slow");
+    assert_eq!(Response::of(response).await.verdict(), "408 slow");
     let response = post().body("{").send().await.expect("a response over another connection");
-    assert_eq!(Answer::of(response).await.verdict(), "400 malformed");
+    assert_eq!(Response::of(response).await.verdict(), "400 malformed");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn heads_over_their_limits_are_refused_and_block_no_client() {
     }
     new_client(&server.public);
     assert_eq!(
-        Answer::of(client().get(server.url("/auth/status")).send().await.expect("a response")).await.status,
+        Response::of(client().get(server.url("/auth/status")).send().await.expect("a response")).await.status,
         401
     );
 }

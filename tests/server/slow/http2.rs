@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::frames::{DATA, END_STREAM, HEADERS, Http2, MAX_CONCURRENT_STREAMS, PING, RST_STREAM, WINDOW_UPDATE};
 use super::many::{peak_kib, raise_open_file_limit, resident_kib};
 use super::{MAX_CONNECTIONS, PROXY, RESPONSE_TIMEOUT, home_with};
-use crate::harness::{Answer, Home, client, until};
+use crate::harness::{Home, Response, client, wait_until};
 
 /// Maximum number of streams per connection of a client that is not a trusted proxy.
 const MAX_STREAMS: u32 = 12;
@@ -212,7 +212,7 @@ async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     }
     let mut attackers: Vec<_> = attackers.into_iter().map(|attacker| (attacker, Vec::new())).collect();
     let mut waiting = 0;
-    until("most requests are refused or their connections closed", || {
+    wait_until("most requests are refused or their connections closed", || {
         attackers.retain_mut(|(attacker, received)| !is_closed_after_reading(attacker, received));
         waiting = attackers.iter().map(|(_, received)| MAX_STREAMS as usize - count_heads(received).0).sum();
         waiting <= MAX_WAITING
@@ -223,7 +223,7 @@ async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     server.wait_for("refused an HTTP/2 request with 503: HTTP/2 requests and responses use too much memory");
     assert!(server.metric("sealjar_http2_requests_refused_total").await >= 1.0);
     assert!(waiting > MAX_WAITING / 2, "{waiting}: more connections were closed than necessary");
-    until("a new client is served", || {
+    wait_until("a new client is served", || {
         let mut client = Http2::connect(&server.public, 65_535);
         let stream = client.request("GET", "/auth/style.css").expect("sends");
         let head = client.receive_until(|frame| frame.kind == HEADERS && frame.stream == stream);
@@ -266,8 +266,8 @@ async fn a_response_without_a_body_has_no_content_length() {
     let last = http2.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
     assert_eq!((last.kind, last.payload.len()), (DATA, 0));
     let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
-    let answer = Answer::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
+    let answer = Response::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
     assert_eq!((answer.status, answer.header("content-length"), &*answer.body), (200, None, ""));
-    let answer = Answer::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
+    let answer = Response::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
     assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
 }

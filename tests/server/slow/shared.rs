@@ -3,12 +3,12 @@
 use super::frames::{DATA, END_STREAM, GOAWAY, HEADERS, Http2, RST_STREAM, WINDOW_UPDATE, frame};
 use super::http2::{frames, is_closed_after_reading};
 use super::{MAX_CONNECTIONS, PROXY, home_with};
-use crate::harness::until;
+use crate::harness::wait_until;
 
 /// Waits for `number` responses in total, over connections that must stay open. Returns connection and stream of each response.
 fn wait_for_responses(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usize, u32)> {
     let mut answered = Vec::new();
-    until("enough responses have arrived", || {
+    wait_until("enough responses have arrived", || {
         answered.clear();
         for (index, (connection, received)) in connections.iter_mut().enumerate() {
             assert!(!is_closed_after_reading(connection, received));

@@ -1,4 +1,4 @@
-//! The queue of jobs for the password threads, with two priority classes ([`Lane`]) that have separate, bounded queues.
+//! The queue of jobs for the password threads, with two priority classes ([`Priority`]) that have separate, bounded queues.
 //!
 //! Jobs of clients that are known to the account are taken first. So unknown clients that fill their queue cannot
 //! prevent the login of a user from a known network.
