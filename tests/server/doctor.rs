@@ -175,7 +175,7 @@ fn asks_a_running_server_whether_it_is_ready_and_has_the_keys() {
     assert_eq!(doctor(&home, &["--admin-listen", &admin]).levels("server.hardening"), ["ok"]);
     server.signal("TERM");
     server.wait_for("stopping");
-    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "told to stop");
+    doctor(&home, &["--admin-listen", &admin]).has("server.ready", "problem", "shutting down");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         (set("session.copy_detection=false"), "session.copy_detection", "warning", "session.copy_detection = true"),
         (set("session.idle=17m"), "session.copy_detection", "warning", "session.idle to 18m"),
         (set("session.remembered_idle=17m"), "session.copy_detection", "warning", "session.remembered_idle to 18m"),
-        (set("session.absolute=30m"), "session.copy_detection", "warning", "session.absolute to more"),
+        (set("session.absolute=30m"), "session.copy_detection", "warning", "session.absolute to a longer time"),
         (set("session.remembered_absolute=100d"), "keys.lifetime", "warning", "sealjar keys rotate"),
         (set("revocation.when_stale=allow"), "revocation", "warning", "revocation.when_stale"),
         (set("revocation.max_staleness=10m"), "revocation", "warning", "revocation.max_staleness"),
@@ -262,7 +262,7 @@ fn settings_that_are_weak_or_do_not_fit_are_found() {
         (set("throttle.network_burst=0"), "throttle", "warning", "throttle.network_burst = 100"),
         (set("throttle.success_burst=0"), "throttle", "warning", "throttle.success_burst = 60"),
         (set("password.passes=4"), "password.cost", "problem", "sealjar users calibrate"),
-        (set("password.passes=6"), "password.stored", "warning", "next sign-in"),
+        (set("password.passes=6"), "password.stored", "warning", "next login"),
         (set("password.memory_budget_kib=4000000000"), "password.memory_budget_kib", "warning", "lower"),
     ] {
         let found = doctor(&home, &arguments);
@@ -440,7 +440,7 @@ async fn finds_what_is_wrong_with_the_database_and_everything_else() {
         (
             |home| drop(home.ok(&["migrate", "--from", "sqlite://sealjar.db", "--to", "sqlite://other.db"])),
             "store.open",
-            "name that one as the store",
+            "name that database as the store",
         ),
     ];
     for (harm, check, remedy) in cases {

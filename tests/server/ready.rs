@@ -174,7 +174,7 @@ fn waits_seconds_for_a_listener_that_hangs_or_drips() {
         });
         for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), dripping_address] {
             let started = Instant::now();
-            is_not_ready(ready(&home, &address), "", "no answer within 2 s");
+            is_not_ready(ready(&home, &address), "", "no response within 2 s");
             assert!(started.elapsed() < PATIENCE / 4, "{address}");
         }
         let _ = stop.send(());

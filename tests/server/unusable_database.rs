@@ -84,7 +84,7 @@ fn a_full_disk_is_named() {
         let mut command = home.command(arguments);
         command.env("LD_PRELOAD", Home::disk_faults()).env("DISK_FAULT", home.path("disk-fault"));
         let output = command.output().expect("the binary runs");
-        assert_says(&output, &["there is no room left for the database sealjar.db", "make room on its file system"]);
+        assert_says(&output, &["there is no room left for the database sealjar.db", "free space on its file system"]);
     }
 }
 

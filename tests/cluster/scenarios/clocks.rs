@@ -103,7 +103,7 @@ async fn a_node_whose_clock_is_further_off_does_not_start() {
         let output = command.envs(every_clock(&home.path("clock"))).output().expect("the binary runs");
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(74), "{offset} s: {said}");
-        assert!(said.contains("clock says") && said.contains("keep both by NTP"), "{offset} s: {said}");
+        assert!(said.contains("clock is at") && said.contains("synchronise both with NTP"), "{offset} s: {said}");
     }
 }
 

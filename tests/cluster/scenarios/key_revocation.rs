@@ -109,7 +109,7 @@ async fn a_stopped_and_a_killed_node_are_named() {
     let output = home.run(&["keys", "revoke", &kid(&home), "--replace"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("1 of 3 do; silent since it was revoked: killed (last report "), "{said}");
+    assert!(said.contains("1 of 3 refuse it; no report since it was revoked: killed (last report "), "{said}");
     assert!(said.contains(", stopped (last report "), "{said}");
     nodes[1].signal("CONT");
 }

@@ -81,7 +81,7 @@ async fn every_node_reports_its_keys_and_stops_to_when_it_is_stopped() {
     let first = active(&home.keys());
     let (nodes, said) = until_status(&home, |_, nodes, _| nodes.len() == 2);
     assert_eq!(names(&nodes), ["one", "other"]);
-    assert!(said.contains("2 of 2 live nodes hold this ring"), "{said}");
+    assert!(said.contains("2 of 2 live nodes use the keys of this directory"), "{said}");
     for node in &nodes {
         assert_eq!((&node["active"], &node["live"]), (&Value::from(&*first), &Value::from(true)));
         assert_eq!(node["kids"], serde_json::json!([first]));
@@ -129,7 +129,7 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
 
     let kid = home.ok(&["keys", "rotate"]).trim().to_owned();
-    let fault = format!("not every live node holds this ring: other lacks {kid}\n");
+    let fault = format!("not every live node uses the keys of this directory: other lacks {kid}\n");
     let (nodes, said) =
         until_status(&home, |code, nodes, _| code == Some(1) && nodes[0]["lacks"] == Value::Array(vec![]));
     assert!(said.contains(&fault) && said.contains("hint: "), "{said}");
@@ -145,7 +145,8 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
             deliver(&home, key["kid"].as_str().expect("text"), &other_keys);
         }
     }
-    let fault = format!("not every live node holds this ring: other still opens with the revoked {first}\n");
+    let fault =
+        format!("not every live node uses the keys of this directory: other still opens with the revoked {first}\n");
     until_status(&home, |code, _, said| code == Some(1) && said.contains(&fault));
     deliver(&home, &first, &other_keys);
     until_status(&home, |code, _, _| code == Some(0));
@@ -160,17 +161,17 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     until_status(&home, |_, nodes, _| nodes.len() == 2);
 
     let mut waiting = Waiting::start(&home, "10m");
-    waiting.until_said("1 of 2 live nodes hold it, missing at other");
+    waiting.until_said("1 of 2 live nodes have the key, missing at other");
     assert_eq!(active(&home.keys()), first);
     assert_eq!(kid_of(&one.login("alice").await), first, "published and not active");
     // A node that appears meanwhile counts, too.
     let late = start(&home, "late", &other_keys);
-    waiting.until_said("1 of 3 live nodes hold it, missing at late, other");
+    waiting.until_said("1 of 3 live nodes have the key, missing at late, other");
     let published = home.keys().into_iter().find(|key| key["state"] == "published").expect("it is there");
     let kid = published["kid"].as_str().expect("text").to_owned();
     assert_eq!(published["activates_at"], Value::Null);
     deliver(&home, &kid, &other_keys);
-    waiting.until_said("3 of 3 live nodes hold it");
+    waiting.until_said("3 of 3 live nodes have the key");
     let output = waiting.end();
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), kid);
@@ -186,7 +187,8 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     // Seen from there, it is the node with the newer copy that is ahead.
     let keys = home.path(&other_keys);
     let output = home.run(&["--keys", keys.to_str().expect("UTF-8"), "keys", "status"]);
-    let fault = format!("not every live node holds this ring: one seals with {kid} and not with {first}\n");
+    let fault =
+        format!("not every live node uses the keys of this directory: one seals with {kid} and not with {first}\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&fault), "{}", text(&output.stderr));
     deliver(&home, &kid, &other_keys);
@@ -205,7 +207,7 @@ async fn a_rotation_that_waited_in_vain_leaves_its_key_to_the_next() {
         let said = text(&output.stderr);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "{said}");
         assert!(said.contains("missing at other") && said.contains("hint: the key stays published"), "{said}");
-        assert_eq!(said.contains("taking up"), try_number == 2, "{said}");
+        assert_eq!(said.contains("continuing with"), try_number == 2, "{said}");
         assert_eq!((home.keys().len(), active(&home.keys())), (2, first.clone()));
     }
     let kid = home.keys().iter().map(|key| key["kid"].as_str().expect("text").to_owned()).find(|kid| *kid != first);
@@ -259,9 +261,9 @@ async fn a_rotation_that_waits_gives_silent_nodes_time_to_report() {
     let mut waiting = Waiting::start(&home, "10m");
     let line = waiting.until_said("published ");
     let kid = line["published ".len()..].split(',').next().expect("an id");
-    waiting.until_said("0 of 1 live nodes hold it, missing at other; silent: gone");
+    waiting.until_said("0 of 1 live nodes have the key, missing at other; no recent report: gone");
     deliver(&home, kid, &other_keys);
-    waiting.until_said("1 of 1 live nodes hold it; silent: gone");
+    waiting.until_said("1 of 1 live nodes have the key; no recent report: gone");
     assert!(waiting.end().status.success(), "one that does not come back is not waited for any longer");
     until_active(&home, kid);
 }

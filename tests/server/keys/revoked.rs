@@ -47,8 +47,8 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
 
     let output = revoke(&home, &kid);
     // No node was told of anything but by the store, and each has reported since.
-    assert_revoked(&output, "2 of 2 nodes refuse the key: every session sealed with it is over");
-    let idle = "these have no key to seal with, so nobody can sign in there: other; copy the key files to them, and see: sealjar keys status";
+    assert_revoked(&output, "2 of 2 nodes refuse the key: every session sealed with it has ended");
+    let idle = "these nodes have no key to seal with, so no user can log in there: other; copy the key files to them, then check with: sealjar keys status";
     assert!(text(&output.stderr).contains(idle), "{}", text(&output.stderr));
     let successor = text(&output.stdout).trim().to_owned();
     for node in [&one, &other] {
@@ -80,7 +80,7 @@ fn a_key_revoked_right_after_another_was_made_names_that() {
     let second = home.ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     for _ in 0..2 {
         let output = home.run(&["keys", "revoke", &first, "--replace"]);
-        assert_revoked(&output, &format!("if it was stolen, revoke these as well: {second}\n"));
+        assert_revoked(&output, &format!("if it was stolen, revoke these keys as well: {second}\n"));
     }
 }
 
@@ -95,7 +95,7 @@ async fn the_key_before_seals_again_where_its_successor_is_refused() {
     let output = home.run(&["keys", "revoke", &second]);
     assert_revoked(&output, "1 of 1 nodes refuse the key");
     // It sealed from the moment when it was made, so no session of it was renewed under another.
-    assert!(!text(&output.stderr).contains("live on"), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("remain valid"), "{}", text(&output.stderr));
     assert_eq!(kid_of(&other.login("alice").await), first);
 }
 
@@ -109,7 +109,7 @@ async fn a_stopped_node_is_named_and_refuses_the_key_when_it_goes_on() {
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     other.signal("STOP");
-    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: other (last report ");
+    assert_not_known(&revoke(&home, &kid), "1 of 2 refuse it; no report since it was revoked: other (last report ");
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
     other.signal("CONT");
     other.until_status(&session, "401 invalid").await;
@@ -124,7 +124,7 @@ async fn a_killed_node_is_named_until_silent_for_five_minutes() {
     until_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     gone.kill();
     let kid = active(&home.keys());
-    assert_not_known(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: gone (last report ");
+    assert_not_known(&revoke(&home, &kid), "1 of 2 refuse it; no report since it was revoked: gone (last report ");
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 300000 WHERE name = 'gone'").await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
@@ -150,7 +150,7 @@ async fn a_killed_node_that_could_serve_for_longer_counts_for_longer() {
     };
     later(&mut tables, 400).await;
     let output = revoke(&home, &kid);
-    assert_not_known(&output, "1 of 3 do; silent since it was revoked: open (last report ");
+    assert_not_known(&output, "1 of 3 refuse it; no report since it was revoked: open (last report ");
     assert!(text(&output.stderr).contains(", patient (last report "), "{}", text(&output.stderr));
     later(&mut tables, 86_000).await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
@@ -170,7 +170,7 @@ async fn a_node_that_reports_still_to_open_with_the_key_is_named() {
          BEGIN UPDATE node SET kids = '{kid}', active = '{kid}' WHERE id = new.id; END"
     );
     database::run(&mut tables, &reports_on).await;
-    assert_not_known(&revoke(&home, &kid), "0 of 1 do; still opening with it: other (reported ");
+    assert_not_known(&revoke(&home, &kid), "0 of 1 refuse it; still opening with it: other (reported ");
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_revocation_without_a_store_changes_the_files_and_fails() {
     let home = Home::new();
     let kid = active(&home.keys());
     let output = home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat());
-    assert_not_known(&output, &format!("{kid} is revoked in keys alone: there is no store at sqlite://elsewhere.db"));
+    assert_not_known(&output, &format!("{kid} is revoked only in keys: there is no store at sqlite://elsewhere.db"));
     assert!(!home.path("elsewhere.db").exists());
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
 }
@@ -335,7 +335,7 @@ async fn a_key_that_only_the_store_refuses_is_not_called_active() {
     let kid = active(&home.keys());
     let elsewhere = copied_keys(&home);
     let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &elsewhere]);
-    assert_revoked(&output, "these have no key to seal with, so nobody can sign in there: one");
+    assert_revoked(&output, "these nodes have no key to seal with, so no user can log in there: one");
     assert_eq!(active(&home.keys()), kid, "in the files");
     let (_, said) = until_status(&home, |code, _, _| code == Some(1));
     assert!(said.contains("no key here can seal") && said.contains("hint: make one with"), "{said}");
