@@ -1,9 +1,10 @@
-//! The command line: data on standard output, messages on standard error, documented exit codes (`manual.rs`).
+//! Command line of `sealjar`: parses the arguments, loads the configuration and runs one command.
 //!
-//! A reader that closes standard output changes neither what a command does nor its exit code. The doc comments of commands and
+//! Data goes to standard output, and messages go to standard error. `manual.rs` lists the exit codes. If the reader of standard
+//! output closes it, the command still has the same effect and the same exit code (`output.rs`). The doc comments of commands and
 //! arguments are also their `--help`, their manual pages and `docs/reference/cli.md` (by `make reference`).
 
-// They panic when the reader is gone: see `output`.
+// `print!` and `println!` panic if the reader has closed standard output: see `output`.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod admin_listener;
@@ -101,20 +102,21 @@ enum Command {
     /// Check the configuration, the keys, the store, the clock and the running server
     ///
     /// Run it as the server runs: as the same user, with the same configuration file, environment and flags. It changes nothing. It
-    /// hashes a password twice to measure the time, and asks /readyz at http.admin_listen. docs/running.md describes the output.
+    /// hashes a password twice to measure the time, and requests /readyz at http.admin_listen. docs/running.md describes the
+    /// output.
     ///
     /// The exit code is 0 if there is no problem, 1 if there is one, and 78 if the configuration cannot be read at all.
     #[command(
         after_help = "Examples:\n  sealjar doctor --config /etc/sealjar/sealjar.toml\n  sealjar doctor --json --strict"
     )]
     Doctor(Doctor),
-    /// Ask the running server whether it is ready
+    /// Check whether the running server is ready
     ///
-    /// Asks /readyz at http.admin_listen, for at most two seconds, and prints the answer in one line. It opens neither keys nor
-    /// store, and errors in other settings do not matter. So it can be the health check of a container.
+    /// Requests /readyz at http.admin_listen, waits for at most two seconds, and prints the result in one line. It opens neither
+    /// keys nor store, and errors in other settings do not matter. So it can be the health check of a container.
     ///
-    /// The exit code is 0 if the server is ready, also if it is degraded. It is 1 if the server is not ready, or if there is no
-    /// answer of a Sealjar server.
+    /// The exit code is 0 if the server is ready, also if it is degraded. It is 1 if the server is not ready, or if no Sealjar
+    /// server responds.
     #[command(
         after_help = "Examples:\n  sealjar ready --config /etc/sealjar/sealjar.toml\n  sealjar ready --admin-listen 127.0.0.1:8081"
     )]
@@ -134,24 +136,25 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    // First of all, because every command can hold keys and passwords.
+    // This is the first step, because every command can hold keys and passwords in memory.
     let memory = DumpProtection::protect();
     let outcome = match Cli::try_parse() {
         Ok(cli) => cli.run(&memory),
-        Err(told) => Ok(output::told(&told)),
+        Err(error) => Ok(output::print_clap_error(&error)),
     };
-    let told = |failure: CliError| {
+    let report = |failure: CliError| {
         errln!("{}", failure.text());
         ExitCode::from(failure.code)
     };
-    // Also after a failure, because the reader of the output must learn that it is incomplete.
+    // This runs also after a failure: if the output is incomplete, the user must be told.
     let written = output::finish(outcome.as_ref().err());
-    let code = outcome.unwrap_or_else(told);
-    written.map_or_else(told, |()| code)
+    let code = outcome.unwrap_or_else(report);
+    written.map_or_else(report, |()| code)
 }
 
 impl Cli {
     fn run(self, memory: &DumpProtection) -> Result<ExitCode, CliError> {
+        // Flags of the command come after the global ones.
         let mut flags = self.settings.flags()?;
         match &self.command {
             Command::Serve(Serve { listeners, .. }) | Command::Doctor(Doctor { listeners, .. }) => {
@@ -161,6 +164,7 @@ impl Cli {
             _ => {}
         }
         check_contradictions(&flags)?;
+        // The demo has settings of its own in place of defaults.
         let demo = match &self.command {
             Command::Serve(serve) => serve.demo_home()?,
             _ => None,
@@ -172,7 +176,7 @@ impl Cli {
             _ => origins.read_usable(),
         };
         let (layers, config, errors) = match (read, &self.command) {
-            // It can explain the settings although their file cannot be read.
+            // `config` can explain the settings even if the configuration file cannot be read.
             (Err(error), Command::Config(config)) => return config.run(&Layers::defaults(), Err(error)),
             (Err(error), Command::Doctor(_)) => return Err(Doctor::without_settings(error)),
             (read, _) => read?,
@@ -186,7 +190,7 @@ impl Cli {
         }
         let settings = errors.next().map_or_else(|| config.parse(&layers), Err);
         match self.command {
-            // It reports what stops the others.
+            // `doctor` reports the errors that stop the other commands.
             Command::Doctor(doctor) => block_on(doctor.run(&config, settings.err().into_iter().chain(errors))),
             Command::Serve(_) => serve::run(settings?, config, origins, demo),
             Command::Keys(keys) => keys.run(&settings?),

@@ -1,4 +1,4 @@
-//! Arguments and environment variables that name settings.
+//! Arguments and environment variables that set settings. `config::origins` merges them with the file.
 
 use std::path::PathBuf;
 
@@ -8,9 +8,10 @@ use super::error::CliError;
 use crate::config::environment::ENV_PREFIX;
 use crate::config::layers::Flag;
 
-/// Heading of the arguments of all commands in `--help` and in the manual pages.
+/// Heading of the arguments that every command has, in `--help` and in the manual pages.
 const GLOBAL: &str = "Global options";
 
+/// Arguments of every command that set settings.
 #[derive(Args, Debug, Default)]
 pub(super) struct Settings {
     /// Read settings from this TOML file [env: SEALJAR_CONFIG]
@@ -44,7 +45,7 @@ pub(super) struct Listeners {
     tls_self_signed: bool,
 }
 
-/// Argument of the commands that open or ask the admin listener.
+/// Argument of the commands that open the admin listener or send a request to it.
 #[derive(Args, Debug)]
 pub(super) struct AdminListener {
     /// Address of the listener for /healthz, /readyz and /metrics (http.admin_listen)
@@ -53,7 +54,7 @@ pub(super) struct AdminListener {
 }
 
 impl Settings {
-    /// Returns the settings that the arguments name.
+    /// Returns the settings that the arguments set.
     pub(super) fn flags(&self) -> Result<Vec<Flag>, CliError> {
         let named = [("--keys", "keys.dir", &self.keys), ("--store", "store", &self.store)];
         let mut flags: Vec<Flag> = named
@@ -91,10 +92,10 @@ impl AdminListener {
     }
 }
 
-/// Refuses two flags that give one setting different values. Which one the user meant is not known. The values are not shown, because
-/// one may hold a password.
+/// Returns an error if two flags give one setting different values, because it is unclear which value is meant. The error does not
+/// show the values, because one may contain a password.
 pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
-    let written = |Flag { flag, setting, .. }: &Flag| match flag.as_str() {
+    let as_typed = |Flag { flag, setting, .. }: &Flag| match flag.as_str() {
         "--set" => format!("--set {setting}=…"),
         flag => flag.to_owned(),
     };
@@ -102,8 +103,8 @@ pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
         let is_other = |first: &&Flag| first.setting == second.setting && first.text != second.text;
         if let Some(first) = flags[..at].iter().find(is_other) {
             let setting = &second.setting;
-            let first = written(first);
-            let second = written(second);
+            let first = as_typed(first);
+            let second = as_typed(second);
             let error = CliError::usage(format!("{first} and {second} give {setting} different values"));
             return Err(error.hint("leave out one of them"));
         }
@@ -111,7 +112,8 @@ pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Returns the environment variables that may be settings. A name that is not UTF-8 is not a setting; such a value is an error.
+/// Returns the environment variables that may be settings. A variable whose name is not UTF-8 is no setting and is ignored. A
+/// setting whose value is not UTF-8 is an error.
 pub(super) fn environment() -> Result<Vec<(String, String)>, CliError> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     named

@@ -1,4 +1,4 @@
-//! The audit events of commands that change accounts, sessions or keys.
+//! Audit events of commands that change accounts, sessions, keys or the store.
 //!
 //! A command writes its event to standard error, in the format and at the level of the server's log, as soon as the change is
 //! committed. A command that fails writes none. `docs/reference/events.md` lists the changes.
@@ -8,7 +8,7 @@ pub(super) use crate::audit::Changed;
 use crate::config::settings::Settings;
 use crate::server::log;
 
-/// A change that a command made.
+/// Change that a command has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     AccountAdded,
@@ -54,7 +54,7 @@ impl Change {
     }
 }
 
-/// Writes the event of a change that is committed.
+/// Writes the event of a committed change, with the user id of the operator.
 pub(super) fn record(settings: &Settings, change: Change, changed: Changed<'_>) {
     let uid = rustix::process::getuid().as_raw();
     let sudo_uid = std::env::var("SUDO_UID").ok().and_then(|text| text.parse::<u32>().ok());

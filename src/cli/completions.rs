@@ -1,4 +1,4 @@
-//! `sealjar completions`: what makes a shell complete the commands and their options.
+//! `sealjar completions`: prints the script with which a shell completes commands and options.
 
 use std::process::ExitCode;
 

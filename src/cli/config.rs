@@ -1,4 +1,4 @@
-//! `sealjar config`: the settings in force, and what they mean.
+//! `sealjar config`: prints the settings in force, and with `--explain` their meaning.
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::config::error::ConfigError;
 use crate::config::layers::Layers;
 use crate::config::meanings::{self, Section, Setting};
 
-/// Columns of a comment.
+/// Maximum width of a comment, in columns.
 const WIDTH: usize = 100;
 
 #[derive(Args, Debug)]
@@ -24,8 +24,8 @@ pub(super) struct ShowConfig {
 }
 
 impl ShowConfig {
-    /// Prints the settings, or only those that are named. A configuration that cannot be used is an error; with `--explain` its
-    /// settings are printed before.
+    /// Prints the settings, or only the named ones. An unusable configuration is an error; with `--explain` the settings are printed
+    /// before the error is returned.
     pub(super) fn run(&self, layers: &Layers, usable: Result<(), ConfigError>) -> Result<ExitCode, CliError> {
         self.check_names()?;
         if !self.explain {
@@ -58,7 +58,7 @@ impl ShowConfig {
         }
     }
 
-    /// Returns the lines of the settings that are asked for, with the names of the settings.
+    /// Returns name and line of each selected setting.
     fn lines<'l>(&self, layers: &'l Layers) -> impl Iterator<Item = (&'l str, String)> {
         layers.lines().filter(|(setting, _)| {
             let is_in = |name: &String| setting == name || setting.starts_with(&format!("{name}."));

@@ -1,8 +1,9 @@
-//! `sealjar doctor`: whether what `docs/security/promises.md` promises can be kept with the configuration that `serve` would use, on this
-//! machine, with these keys and this store, and whether the server that runs is well.
+//! `sealjar doctor`: checks whether this installation can keep the promises of `docs/security/promises.md`: configuration, keys,
+//! store, clock, machine and running server.
 //!
-//! Each check stands alone, so that a store that cannot be read hides nothing about the keys. Nothing is changed: no table is
-//! brought up to date, no file made. What could not be looked at is said too, and never counts as well.
+//! It uses the configuration that `serve` would use. The checks are independent: if the store cannot be read, the keys are checked
+//! all the same. Nothing is changed: no table is migrated, and no file is created. A check that could not be made is reported as
+//! skipped, and never as ok.
 
 mod clock;
 mod files;
@@ -41,15 +42,15 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    /// Returns the failure if the settings cannot be read at all.
+    /// Returns the error of the command if the settings cannot be read at all.
     pub(super) fn without_settings(error: ConfigError) -> CliError {
         let failure = CliError::from(error);
         let message = format!("{}; nothing was checked, because each check needs the settings", failure.message);
         CliError { message, ..failure }
     }
 
-    /// Looks at everything, and prints what it found. `refused` is why `serve` would not start with this configuration. A setting
-    /// whose value cannot be used has the value of the layer below.
+    /// Runs all checks, and prints their findings. `refused` has the errors for which `serve` would not start with this
+    /// configuration. A setting with an invalid value has the value of the next lower source.
     pub(super) async fn run(
         self,
         config: &Config,
@@ -74,7 +75,7 @@ impl Doctor {
         machine::check(config, &mut report);
         server::check(config, &mut report).await;
         report.print(self.json);
-        let well = report.is_well(self.strict);
-        Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(CliError::FAILED) })
+        let has_passed = report.has_passed(self.strict);
+        Ok(if has_passed { ExitCode::SUCCESS } else { ExitCode::from(CliError::FAILED) })
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of the commands: for each error of other modules, the exit code and what to do.
+//! Errors of the commands. Gives each error of another module its exit code and a hint that says what to do.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::keyring::rotate::ChangeError;
 use crate::server::error::ServeError;
 use crate::store::error::StoreError;
 
-/// Failure of a command: its message, a hint that says what to do, and the exit code.
+/// Error of a command: its message, a hint that says what to do, and the exit code.
 #[derive(Debug)]
 pub(super) struct CliError {
     pub(super) code: u8,
@@ -52,6 +52,7 @@ impl CliError {
     }
 }
 
+/// Hint for a wrong key directory.
 const NAME_KEYS: &str = "name the directory of the keys with --keys or keys.dir";
 
 impl From<ConfigError> for CliError {
@@ -65,11 +66,11 @@ impl From<RingError> for CliError {
         let failure = Self::io(&error);
         match error {
             RingError::Empty { .. } => failure.hint(
-                "first check whether a server uses these keys: if so, put the files back, because a new key ends every session; else make the first key with: sealjar keys init",
+                "first check whether a server uses these keys: if so, put the files back, because a new key ends every session; otherwise create the first key with: sealjar keys init",
             ),
             RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 failure.hint(
-                    "first check whether a server uses these keys: if so, put the directory back, because a new key ends every session; else make it, and the first key, with: sealjar keys init; or name another with --keys",
+                    "first check whether a server uses these keys: if so, put the directory back, because a new key ends every session; otherwise create it, and the first key, with: sealjar keys init; or name another directory with --keys",
                 )
             }
             RingError::Directory { source, .. } if source.kind() == std::io::ErrorKind::NotADirectory => {
@@ -84,18 +85,20 @@ impl From<ChangeError> for CliError {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::Ring(error) => error.into(),
-            // The message says what to do.
+            // The message of this error already contains the remedy.
             ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
             ChangeError::CreateDirectory { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
             ChangeError::CreateDirectory { .. } | ChangeError::NotADirectory(_) => Self::io(&error).hint(NAME_KEYS),
-            ChangeError::Write { .. } => {
-                Self::io(&error).hint("keys are changed where the directory is writable, and read everywhere else")
-            }
+            ChangeError::Write { .. } => Self::io(&error).hint(
+                "change the keys on a machine where the directory is writable; it can be read-only everywhere else",
+            ),
             ChangeError::NotEmpty(_) => Self::failed(&error).hint("add another key with: sealjar keys rotate"),
             ChangeError::NoSuchKey(_) | ChangeError::Revoked(_) => {
                 Self::failed(&error).hint("`sealjar keys list` shows the keys")
             }
-            ChangeError::OnlyActive(_) => Self::failed(&error).hint("make a successor in the same step with --replace"),
+            ChangeError::OnlyActive(_) => {
+                Self::failed(&error).hint("create a replacement in the same step with --replace")
+            }
         }
     }
 }
@@ -106,21 +109,21 @@ impl From<StoreError> for CliError {
             StoreError::Connect { .. } => Self::io(&error).hint(
                 "the database server must run and the database must exist; docs/nodes.md explains the address and TLS",
             ),
-            StoreError::ClocksDiffer { .. } => Self::io(&error).hint("set the clock that is wrong, and keep both by NTP"),
+            StoreError::ClocksDiffer { .. } => Self::io(&error).hint("correct the clock that is wrong, and synchronise both with NTP"),
             StoreError::SharedSession => Self::io(&error).hint(
                 "set pool_mode = session for this database in the pooler (docs/nodes.md), or name PostgreSQL itself in the store's address",
             ),
             StoreError::Standby(_) => Self::io(&error).hint("name the primary in the store's address"),
             StoreError::MissingPrivilege { ref user, .. } => Self::io(&error).hint(format!(
-                "as the owner of this database, run in it: GRANT USAGE, CREATE ON SCHEMA public TO \"{user}\"; tables that another user made must be given to this one"
+                "as the owner of this database, run in it: GRANT USAGE, CREATE ON SCHEMA public TO \"{user}\"; change the owner of tables that another user created"
             )),
             StoreError::Migrate(_) => Self::io(&error).hint(
-                "the tables are not as Sealjar made them: name the database that the servers use, or put back a backup as docs/backup.md says, then run: sealjar store restored",
+                "the tables are not in the state that Sealjar left: name the database that the servers use, or put back a backup as docs/backup.md says, then run: sealjar store restored",
             ),
             StoreError::ReadOnly { .. } => Self::io(&error).hint(
                 "the file and its directory must be writable: run this as the server's user, or mount the file system for writing",
             ),
-            StoreError::Full(_) => Self::io(&error).hint("make room on its file system, or raise the quota; then run it again"),
+            StoreError::Full(_) => Self::io(&error).hint("free space on its file system, or raise the quota; then run it again"),
             StoreError::Busy(_) => {
                 Self::io(&error).hint("run it again; if that does not help, end the process that has the file open: fuser -v FILE")
             }
@@ -135,21 +138,21 @@ impl From<StoreError> for CliError {
                 "to use it, which ends every session: sealjar store restored",
             ),
             StoreError::TooNew { .. } => Self::io(&error).hint(
-                "start the newer version; to go back to this one, put back a backup from before, then run: sealjar store restored",
+                "start the newer version; to go back to this one, put back a backup from before the upgrade, then run: sealjar store restored",
             ),
             StoreError::Unfinished(_) => Self::io(&error)
-                .hint("finish it by running the same `sealjar migrate` again; to give it up, empty this database and go on with the other"),
+                .hint("finish it by running the same `sealjar migrate` again; to cancel it, empty this database and continue with the other one"),
             StoreError::Moved(_) => Self::io(&error).hint(
-                "name that one as the store; to go back to this one as it was then, ending every session: sealjar store restored",
+                "name that database as the store; to return to this one in its old state, which ends every session: sealjar store restored",
             ),
             StoreError::CommitTooLate => Self::io(&error).hint(
-                "run it again: doing it twice does no harm; if an account is deleted by then, end what it may have left with: sealjar revoke --everyone",
+                "run it again, which is safe; if the account is already deleted then, end the sessions that may remain with: sealjar revoke --everyone",
             ),
             StoreError::WithoutTables(_) => Self::io(&error).hint(
-                "name the database that the servers use; in a new one, `sealjar users add NAME` makes the tables, with the first account",
+                "name the database that the servers use; in a new one, `sealjar users add NAME` creates the tables and the first account",
             ),
             StoreError::Missing(_) => Self::io(&error)
-                .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; else `sealjar users add NAME` makes it, with the first account; or name another with --store"),
+                .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; otherwise `sealjar users add NAME` creates it and the first account; or name another with --store"),
             StoreError::NameTaken(_) => Self::failed(&error).hint("choose another name; or change that account with: sealjar users set, sealjar users passwd"),
             StoreError::AddedMeanwhile => Self::failed(&error).hint("nothing was changed; run it again"),
             StoreError::NoSuchAccount(_) => Self::failed(&error).hint("`sealjar users list` shows the accounts"),

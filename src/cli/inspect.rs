@@ -1,4 +1,4 @@
-//! `sealjar inspect`: what a token holds, and what a server with this ring and this store would say of it.
+//! `sealjar inspect`: prints the content of a token, and whether a server with these keys and this store would accept it.
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::seal::token::{UntrustedToken, token_buffer};
 use crate::session::{Refusal, Sessions};
 use crate::sync::log_reader;
 
-/// More than any cookie; a longer input is no token.
+/// Maximum length of the input that is read. It exceeds every cookie, so a longer input is no token.
 const MAX_INPUT_BYTES: u64 = 64 * 1024;
 
 #[derive(Args, Debug)]
@@ -26,6 +26,7 @@ pub(super) struct Inspect {}
 
 impl Inspect {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
+        // The token may follow the name of the cookie and "=".
         let mut input = Vec::new();
         let read = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_end(&mut input);
         read.map_err(|error| CliError::io(format!("cannot read standard input: {error}")))?;
@@ -41,10 +42,10 @@ impl Inspect {
 
         let mut buffer = token_buffer();
         let token = UntrustedToken::from_cookie_value(text)
-            .ok_or_else(|| CliError::failed("refused: invalid (not of a token's length)"))?;
+            .ok_or_else(|| CliError::failed("refused: invalid (the length is not that of a token)"))?;
         let claims = sessions.open(token, &mut buffer).map_err(|refusal| CliError::failed(verdict(refusal)))?;
         let now = Now::read();
-        // The host is not known here: the token is asked about the site that it names itself.
+        // The host of a request is unknown here, so the token is checked for the site that it names.
         let outcome = sessions.check(&claims, claims.site, now);
         let identity = &claims.identity;
         let view = json!({
@@ -85,9 +86,9 @@ fn verdict(refusal: Refusal) -> String {
     match refusal {
         Refusal::Missing => "refused: missing".to_owned(),
         Refusal::Invalid(cause) => format!("refused: invalid ({})", cause.describe()),
-        Refusal::Expired => "refused: expired (past its idle or absolute deadline)".to_owned(),
+        Refusal::Expired => "refused: expired (the idle or absolute deadline has passed)".to_owned(),
         Refusal::Revoked => {
-            "refused: revoked (logged out, or ended by a change of the account or as a copy)".to_owned()
+            "refused: revoked (by a logout, by a change of the account, or because a copy was detected)".to_owned()
         }
         Refusal::Stale => "refused: the revocation list is stale".to_owned(),
     }

@@ -1,4 +1,6 @@
-//! `sealjar keys`: the ring, on the machine that may write it.
+//! `sealjar keys`: creates, lists, rotates, revokes and removes keys in the key directory, which must be writable.
+//!
+//! Changes of key files take the lock of `keyring::rotate`. `wait`, `status` and `revoke` also read reports of nodes in the store.
 
 mod revoke;
 pub(super) mod status;
@@ -54,7 +56,7 @@ pub(super) enum Keys {
     },
     /// Print which keys each live server has, and compare them with this key directory
     ///
-    /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked one, or seals with a key that
+    /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked key, or seals with a key that
     /// is not active here. It is also 1 if no server is live.
     #[command(after_help = "Examples:\n  sealjar keys status --config /etc/sealjar/sealjar.toml")]
     Status {
@@ -90,7 +92,7 @@ impl Keys {
             Self::Init => {
                 let kid = LockedRing::init(directory, max_lifetime, now)?;
                 record(settings, Change::KeyPublished, Changed::Key(kid));
-                errln!("made the first key in {}; it is active", directory.display());
+                errln!("created the first key in {}; it is active", directory.display());
                 outln!("{kid}");
             }
             Self::Rotate { wait: true, timeout, .. } => block_on(wait::rotate(settings, timeout))?,
@@ -98,7 +100,7 @@ impl Keys {
                 let activates_at = now.plus(activate_in.unwrap_or(settings.activate_after));
                 let (kid, activates_at) = LockedRing::lock(directory)?.rotate(activates_at, max_lifetime, now)?;
                 record(settings, Change::KeyPublished, Changed::Key(kid));
-                errln!("published a new key; it seals from {activates_at} on");
+                errln!("published a new key; it will seal from {activates_at} on");
                 outln!("{kid}");
             }
             Self::List { json } => list(&KeyRing::load(directory)?, json),
@@ -108,7 +110,7 @@ impl Keys {
                 let refused = block_on(revoke::refused_keys(settings))?;
                 let removed = LockedRing::lock(directory)?.prune(&refused, now)?;
                 removed.iter().for_each(|kid| record(settings, Change::KeyRemoved, Changed::Key(*kid)));
-                errln!("removed {} of the keys in {}", removed.len(), directory.display());
+                errln!("removed {} keys from {}", removed.len(), directory.display());
                 removed.iter().for_each(|kid| outln!("{kid}"));
             }
         }
@@ -116,6 +118,7 @@ impl Keys {
     }
 }
 
+/// Parses a duration of at most [`MAX_LIFETIME`], which is ten years.
 fn within_ten_years(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(span) if span <= MAX_LIFETIME => Ok(span),
@@ -152,7 +155,8 @@ fn list(ring: &KeyRing, as_json: bool) {
         let dates = key.dates();
         let activates = match dates.activates_at {
             None => "not scheduled".to_owned(),
-            // The first key and a replacement have a time before their creation, so that nodes with slow clocks use them, too.
+            // The first key and a replacement have an activation time before their creation, so that nodes with slow clocks also use
+            // them.
             Some(instant) if instant < dates.created_at => "at once".to_owned(),
             Some(instant) => instant.to_string(),
         };

@@ -1,4 +1,4 @@
-//! `sealjar migrate`: everything in one store into another, while no server uses either.
+//! `sealjar migrate`: moves all data of one store to another. No server may use either of them (`store::migrate` checks this).
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::store::records::EmptyPolicy;
 use crate::store::url::StoreUrl;
 use crate::store::url::without_password;
 
-/// Between two lines that say how far it is.
-const SAY_EVERY: Duration = Duration::from_secs(1);
+/// Interval between two lines that show the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct Migrate {
@@ -32,18 +32,21 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         let limits = settings.store_limits;
-        let (from_url, to_url) = (parse("--from", &self.from)?, parse("--to", &self.to)?);
-        let (from_name, to_name) = (without_password(&self.from), without_password(&self.to));
+        let from_url = parse("--from", &self.from)?;
+        let to_url = parse("--to", &self.to)?;
+        let from_name = without_password(&self.from);
+        let to_name = without_password(&self.to);
         let source = Store::open_in_any_state(&from_url, limits, EmptyPolicy::Refused).await?;
         Store::create(&to_url)?;
         let target = Store::open_in_any_state(&to_url, limits, EmptyPolicy::Filled).await?;
-        let (from, to) = (Endpoint { store: &source, name: &from_name }, Endpoint { store: &target, name: &to_name });
-        let mut next = Now::read().boot.saturating_add(SAY_EVERY);
+        let from = Endpoint { store: &source, name: &from_name };
+        let to = Endpoint { store: &target, name: &to_name };
+        let mut next = Now::read().boot.saturating_add(PROGRESS_INTERVAL);
         let moved = migrate(from, to, |progress| {
             let now = Now::read().boot;
             if now >= next {
-                say(progress);
-                next = now.saturating_add(SAY_EVERY);
+                print_progress(progress);
+                next = now.saturating_add(PROGRESS_INTERVAL);
             }
         })
         .await?;
@@ -52,13 +55,14 @@ impl Migrate {
         match moved {
             MigrationOutcome::Now(all) => {
                 record(settings, Change::StoreMoved, Changed::Store(&to_name));
-                let (accounts, revocations) = (all.accounts, all.revocations);
+                let accounts = all.accounts;
+                let revocations = all.revocations;
                 errln!(
                     "moved everything from {from_name} to {to_name} (accounts: {accounts}, revocations: {revocations})"
                 );
-                errln!("name {to_name} as the store, and start the servers; {from_name} is out of use");
+                errln!("set {to_name} as the store, and start the servers; {from_name} can no longer be used");
             }
-            MigrationOutcome::Before => errln!("{from_name} was moved to {to_name} before; nothing was done"),
+            MigrationOutcome::Before => errln!("{from_name} was already moved to {to_name}; nothing was changed"),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -68,7 +72,7 @@ fn parse(flag: &str, url: &str) -> Result<StoreUrl, CliError> {
     StoreUrl::parse(url).map_err(|reason| CliError::usage(format!("{flag}: {reason}")))
 }
 
-fn say(Progress { copied, all }: Progress) {
+fn print_progress(Progress { copied, all }: Progress) {
     errln!(
         "copied: accounts {} of {}, revocations {} of {}",
         copied.accounts,
@@ -82,16 +86,19 @@ impl From<MigrationError> for CliError {
     fn from(error: MigrationError) -> Self {
         match error {
             MigrationError::Store(error) => error.into(),
-            MigrationError::Served { .. } => Self::failed(&error)
-                .hint("stop them, and start them again with the new store; one that was killed counts for 30 s"),
+            MigrationError::Served { .. } => Self::failed(&error).hint(
+                "stop these servers, and start them with the new store afterwards; a killed server counts for 30 s",
+            ),
             MigrationError::NotEmpty(_) => {
                 Self::failed(&error).hint("nothing is overwritten: name an empty database in --to")
             }
             MigrationError::OtherUnfinished { .. } => {
-                Self::failed(&error).hint("finish that one, or name an empty database in --to")
+                Self::failed(&error).hint("finish that migration, or name an empty database in --to")
             }
             MigrationError::Same => Self::failed(&error).hint("name another database in --to"),
-            MigrationError::Disturbed(_) => Self::failed(&error).hint("see who else uses it, and run this again"),
+            MigrationError::Disturbed(_) => {
+                Self::failed(&error).hint("stop the program that changes it, and run this again")
+            }
         }
     }
 }

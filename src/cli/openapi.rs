@@ -1,4 +1,4 @@
-//! `sealjar openapi`: the description of the routes, from the settings alone.
+//! `sealjar openapi`: prints the OpenAPI description of the routes. It needs the settings only, and no store or keys.
 
 use std::process::ExitCode;
 

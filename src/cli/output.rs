@@ -1,8 +1,8 @@
 //! Standard output and standard error of the commands.
 //!
 //! `println!` panics if it cannot write, for example because `head` has read enough and has closed the pipe. A command must not
-//! end half-way for that reason: `keys revoke` prints the successor and then waits for the nodes. So the rest of the output is
-//! discarded, the command runs to its end, and [`finish`] reports the error, except a closed pipe.
+//! stop half-way for that reason: `keys revoke` prints the new key and then waits for the nodes. So the rest of the output is
+//! discarded, the command runs to its end, and [`finish`] reports the error, unless the reader closed the pipe.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, IsTerminal, Stdout, Write};
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use crate::cli::error::CliError;
 
-/// First error of writing to standard output. Nothing is written there after it.
+/// First error of a write to standard output. After it, nothing more is written there.
 static FIRST_ERROR: OnceLock<io::Error> = OnceLock::new();
 
 /// Writes a line to standard output, as `println!` does. Errors are left to [`finish`].
@@ -19,7 +19,7 @@ macro_rules! outln {
     ($($text:tt)*) => { $crate::cli::output::line(format_args!($($text)*)) };
 }
 
-/// Writes a line to standard error, as `eprintln!` does. Errors are ignored, because there is no place left to report them.
+/// Writes a line to standard error, as `eprintln!` does. Errors are ignored, because they cannot be reported anywhere.
 macro_rules! errln {
     ($($text:tt)*) => { $crate::cli::output::note(format_args!($($text)*)) };
 }
@@ -39,22 +39,22 @@ pub(super) fn note(text: Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Prints what clap has to say, `--help` or an error of usage, and returns its exit code. Errors of standard output are left to
-/// [`finish`].
-pub(super) fn told(told: &clap::Error) -> ExitCode {
-    match told.print() {
-        Err(error) if !told.use_stderr() => drop(FIRST_ERROR.set(error)),
+/// Prints the output of clap, which is the text of `--help` or a usage error, and returns its exit code. Errors of standard output
+/// are left to [`finish`].
+pub(super) fn print_clap_error(clap_error: &clap::Error) -> ExitCode {
+    match clap_error.print() {
+        Err(error) if !clap_error.use_stderr() => drop(FIRST_ERROR.set(error)),
         _ => {}
     }
-    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(CliError::USAGE))
+    ExitCode::from(u8::try_from(clap_error.exit_code()).unwrap_or(CliError::USAGE))
 }
 
-/// Writes a question to standard error, and leaves the cursor behind it.
+/// Writes a text to standard error, without a newline.
 pub(super) fn prompt(text: Arguments<'_>) {
     let _ = write!(io::stderr(), "{text}");
 }
 
-/// Replaces what a terminal would act on, or what would hide or reorder text, by its number: `\u{202e}`.
+/// Escapes control characters, and characters that hide or reorder text on a terminal, as in `\u{202e}`.
 pub(super) fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         c.is_control()
@@ -72,14 +72,15 @@ pub(super) fn visible(text: &str) -> String {
     })
 }
 
-/// A line on a terminal that tells how far a command is. It is removed when this is dropped, and elsewhere nothing is written.
+/// Line on a terminal that shows the progress of a command. It is removed when this value is dropped. If standard error is not a
+/// terminal, nothing is written.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     is_shown: bool,
 }
 
 impl Progress {
-    /// Removes the line.
+    /// Control characters that clear the line.
     const CLEAR: &'static str = "\r\x1b[K";
 
     /// Replaces the line.
@@ -99,34 +100,34 @@ impl Drop for Progress {
     }
 }
 
-/// Returns an error if something could not be written to standard output, for any reason. For what must not be lost, before
-/// something is changed that needs it.
+/// Returns an error if anything could not be written to standard output, for any reason. Called after a generated password was
+/// printed, and before the account with this password is added.
 pub(super) fn check_delivered() -> Result<(), CliError> {
     const HINT: &str = "nothing was changed, because the password could not be printed";
     if let Some(error) = FIRST_ERROR.get() {
-        return Err(lost(error).hint(HINT));
+        return Err(write_error(error).hint(HINT));
     }
     // The standard library opens /dev/null for a standard output that is closed at the start.
     let device = |path| rustix::fs::stat(path).map(|facts| facts.st_rdev).ok();
-    let is_lost = rustix::fs::fstat(io::stdout()).is_ok_and(|facts| Some(facts.st_rdev) == device("/dev/null"));
-    if is_lost { Err(CliError::io("standard output is closed, or /dev/null").hint(HINT)) } else { Ok(()) }
+    let is_discarded = rustix::fs::fstat(io::stdout()).is_ok_and(|facts| Some(facts.st_rdev) == device("/dev/null"));
+    if is_discarded { Err(CliError::io("standard output is closed, or /dev/null").hint(HINT)) } else { Ok(()) }
 }
 
-/// Returns an error if something could not be written to standard output, unless its reader closed it. `failure` is the error of
-/// the command itself, which may be this one.
+/// Returns an error if anything could not be written to standard output, unless its reader closed it. `failure` is the error of the
+/// command itself, which may already be this error.
 pub(super) fn finish(failure: Option<&CliError>) -> Result<(), CliError> {
     let Some(error) = FIRST_ERROR.get().filter(|error| error.kind() != ErrorKind::BrokenPipe) else {
         return Ok(());
     };
-    let lost = lost(error);
+    let failed_write = write_error(error);
     match failure {
-        Some(failure) if failure.message == lost.message => Ok(()),
-        Some(_) => Err(lost.hint("the output is incomplete; the message above says why the command failed")),
-        None => Err(lost.hint("the command was carried out, but its output is incomplete")),
+        Some(failure) if failure.message == failed_write.message => Ok(()),
+        Some(_) => Err(failed_write.hint("the output is incomplete; the message above says why the command failed")),
+        None => Err(failed_write.hint("the command was carried out, but its output is incomplete")),
     }
 }
 
-fn lost(error: &io::Error) -> CliError {
+fn write_error(error: &io::Error) -> CliError {
     CliError::io(format!("cannot write to standard output: {error}"))
 }
 
@@ -135,7 +136,7 @@ fn write(write: impl FnOnce(&mut Stdout) -> io::Result<()>) {
         return;
     }
     let mut stdout = io::stdout();
-    // Nothing is left for the end of the process, whose errors nobody sees.
+    // The buffer is flushed now, because errors of the flush at the end of the process are not reported.
     if let Err(error) = write(&mut stdout).and_then(|()| stdout.flush()) {
         FIRST_ERROR.get_or_init(|| error);
     }
@@ -146,14 +147,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_cannot_hide_or_reorder_what_a_terminal_shows() {
-        for (text, shown) in [
+    fn escapes_characters_that_hide_or_reorder_text() {
+        for (text, expected) in [
             ("J\u{f6}rg \"\\ Ng\u{1ecd}", "J\u{f6}rg \"\\ Ng\u{1ecd}"),
             ("\u{202e}nimda", "\\u{202e}nimda"),
             ("a\u{200b}b\u{2060}\u{2069}", "a\\u{200b}b\\u{2060}\\u{2069}"),
             ("\u{1b}[2J\u{9b}", "\\u{1b}[2J\\u{9b}"),
         ] {
-            assert_eq!(visible(text), shown);
+            assert_eq!(visible(text), expected);
         }
     }
 }

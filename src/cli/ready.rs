@@ -1,13 +1,13 @@
 //! `sealjar ready`: a health check for a platform that runs a command, such as `HEALTHCHECK` of a Dockerfile.
 //!
-//! It runs every few seconds, so it reads one setting and asks one question. It opens neither keys nor store. Errors in other
-//! settings do not matter: a running server keeps the last good configuration, too.
+//! It runs every few seconds, so it reads one setting and sends one request (`admin_listener.rs`). It opens neither keys nor
+//! store. Errors in other settings do not matter: a running server also keeps the last valid configuration.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::admin_listener::{AskError, Readiness};
+use super::admin_listener::{Readiness, RequestError};
 use super::arguments::AdminListener;
 use super::error::CliError;
 use super::output::{outln, visible};
@@ -20,12 +20,12 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// The only setting that is read.
+    /// Name of the only setting that the command reads.
     pub(super) const SETTING: &str = "http.admin_listen";
 
-    /// Asks the server, and prints in one line what it says.
+    /// Requests the readiness of the server, and prints it in one line.
     pub(super) async fn run(self, listen: &Listen) -> Result<ExitCode, CliError> {
-        let readiness = Readiness::ask(listen).await.map_err(|error| no_answer(listen, &error))?;
+        let readiness = Readiness::request(listen).await.map_err(|error| no_response(listen, &error))?;
         outln!("{}", line(&readiness));
         if readiness.is_ready {
             return Ok(ExitCode::SUCCESS);
@@ -35,11 +35,11 @@ impl Ready {
     }
 }
 
-fn no_answer(listen: &Listen, error: &AskError) -> CliError {
-    CliError::failed(format!("no server answers at {listen}: {error}")).hint(error.remedy())
+fn no_response(listen: &Listen, error: &RequestError) -> CliError {
+    CliError::failed(format!("no server responds at {listen}: {error}")).hint(error.remedy())
 }
 
-/// Returns the state, with the reasons. Another program may answer at the address, so a terminal acts on nothing of it.
+/// Returns the state with its reasons. The response may come from another program, so control characters are escaped.
 fn line(readiness: &Readiness) -> String {
     let state = if readiness.is_ready { "ready" } else { "not ready" };
     let mut line = state.to_owned();

@@ -1,4 +1,4 @@
-//! `sealjar revoke`: ends sessions by writing to the store; running servers follow within a second.
+//! `sealjar revoke`: ends sessions by adding entries to the revocation log in the store. Running servers apply them within a second.
 
 use std::process::ExitCode;
 
@@ -44,13 +44,13 @@ impl Revoke {
             What { session: Some(sid), .. } => {
                 store.revoke(&[records::Revocation::Session { sid, token: None }]).await?;
                 record(settings, Audited::SessionEnded, Changed::Session(sid));
-                errln!("session {sid} is over");
+                errln!("ended session {sid}");
             }
             What { user: Some(login), .. } => {
                 let changed = store.change_account(&login, &Change::EndSessions).await?;
                 let account = Changed::Account { login: login.as_str(), sub: &changed.sub };
                 record(settings, Audited::AccountSessionsEnded, account);
-                errln!("the sessions of {login} are over");
+                errln!("ended all sessions of {login}");
             }
             What { everyone: true, .. } => {
                 if confirm::is_needed(self.yes) {
@@ -61,9 +61,9 @@ impl Revoke {
                 }
                 store.revoke_everyone().await?;
                 record(settings, Audited::EverySessionEnded, Changed::Store(&settings.store_name));
-                errln!("every session is over");
+                errln!("ended every session");
             }
-            What { .. } => return Err(CliError::usage("say which sessions: --session, --user or --everyone")),
+            What { .. } => return Err(CliError::usage("no sessions named; use --session, --user or --everyone")),
         }
         Ok(ExitCode::SUCCESS)
     }

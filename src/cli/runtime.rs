@@ -1,11 +1,11 @@
-//! The runtime and the store of commands that use the store.
+//! Tokio runtime and store for the commands that use the store.
 
 use super::error::CliError;
 use crate::config::settings::Settings;
 use crate::store::Store;
 use crate::store::records::EmptyPolicy;
 
-/// Runs a command that needs the store, on one thread.
+/// Runs the future of a command on a runtime with one thread.
 pub(super) fn block_on<T>(task: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?.block_on(task)

@@ -1,4 +1,4 @@
-//! `sealjar store`: work on the store as a whole.
+//! `sealjar store`: backs up the database, and marks a restored backup as the store in use.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,20 +40,20 @@ impl Store {
         match self {
             Self::Backup { file } => {
                 let StoreUrl::Sqlite(database) = &settings.store else {
-                    let failure = CliError::failed("the store is PostgreSQL, which makes its backups itself");
+                    let failure = CliError::failed("the store is PostgreSQL, which has its own tools for backups");
                     return Err(failure.hint("use pg_dump --clean --if-exists, as docs/backup.md says"));
                 };
-                uninterrupted(back_up(database, &file, Now::read().wall)).await?;
+                with_cancellation(back_up(database, &file, Now::read().wall)).await?;
                 let shown = file.display();
                 errln!("copied {} to {shown}", settings.store_name);
-                errln!("it has password hashes: keep it where nobody else can read it, and apart from the keys");
+                errln!("it has password hashes: keep it where no other user can read it, and apart from the keys");
             }
             Self::Restored => {
                 let url = &settings.store;
                 let limits = settings.store_limits;
                 store::Store::open_in_any_state(url, limits, EmptyPolicy::Refused).await?.restored().await?;
                 record(settings, Change::StoreRestored, Changed::Store(&settings.store_name));
-                errln!("every session is over, also sessions that this database does not know");
+                errln!("ended every session, also sessions that this database has no record of");
                 errln!(
                     "accounts are in the state of this database: check passwords, roles, and accounts that should not exist"
                 );
@@ -63,8 +63,8 @@ impl Store {
     }
 }
 
-/// Waits for the copy. SIGINT and SIGTERM end it, and it is removed.
-async fn uninterrupted(copy: impl Future<Output = Result<(), BackupError>>) -> Result<(), CliError> {
+/// Waits for the copy. SIGINT and SIGTERM cancel it, and the incomplete copy is then removed.
+async fn with_cancellation(copy: impl Future<Output = Result<(), BackupError>>) -> Result<(), CliError> {
     let failed = |error| CliError::io(format!("cannot wait for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -80,13 +80,13 @@ impl From<BackupError> for CliError {
         match error {
             BackupError::Store(error) => error.into(),
             BackupError::Exists(_) => {
-                Self::failed(&error).hint("a backup never replaces a file: name another, such as one with the date")
+                Self::failed(&error).hint("a backup never replaces a file: name another file, such as one with the date")
             }
             BackupError::SqliteFileExists(_) => Self::failed(&error)
-                .hint("if no database belongs to it, remove it; or name another file for the backup, in a directory where nobody else can write"),
+                .hint("if it belongs to no database, remove it; or name another file for the backup, in a directory that no other user can write"),
             BackupError::OfDatabase(_) => Self::failed(&error).hint("name another file, such as one with the date"),
             BackupError::Write { .. } => {
-                Self::io(&error).hint("the directory must exist, be writable, and have room for the whole database")
+                Self::io(&error).hint("the directory must exist, be writable, and have enough space for the whole database")
             }
         }
     }

@@ -188,7 +188,7 @@ fn checks_readiness_and_keys_of_a_running_server() {
     assert_eq!(doctor(&home, &["--admin-listen", &admin]).levels("server.hardening"), ["ok"]);
     server.signal("TERM");
     server.wait_for("stopping");
-    doctor(&home, &["--admin-listen", &admin]).assert_has("server.ready", "problem", "told to stop");
+    doctor(&home, &["--admin-listen", &admin]).assert_has("server.ready", "problem", "shutting down");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn weak_or_inconsistent_settings_are_found() {
         (set("session.copy_detection=false"), "session.copy_detection", "warning", "session.copy_detection = true"),
         (set("session.idle=17m"), "session.copy_detection", "warning", "session.idle to 18m"),
         (set("session.remembered_idle=17m"), "session.copy_detection", "warning", "session.remembered_idle to 18m"),
-        (set("session.absolute=30m"), "session.copy_detection", "warning", "session.absolute to more"),
+        (set("session.absolute=30m"), "session.copy_detection", "warning", "session.absolute to a longer time"),
         (set("session.remembered_absolute=100d"), "keys.lifetime", "warning", "sealjar keys rotate"),
         (set("revocation.when_stale=allow"), "revocation", "warning", "revocation.when_stale"),
         (set("revocation.max_staleness=10m"), "revocation", "warning", "revocation.max_staleness"),
@@ -275,7 +275,7 @@ fn weak_or_inconsistent_settings_are_found() {
         (set("throttle.network_burst=0"), "throttle", "warning", "throttle.network_burst = 100"),
         (set("throttle.success_burst=0"), "throttle", "warning", "throttle.success_burst = 60"),
         (set("password.passes=4"), "password.cost", "problem", "sealjar users calibrate"),
-        (set("password.passes=6"), "password.stored", "warning", "next sign-in"),
+        (set("password.passes=6"), "password.stored", "warning", "next login"),
         (set("password.memory_budget_kib=4000000000"), "password.memory_budget_kib", "warning", "lower"),
     ] {
         let report = doctor(&home, &arguments);
@@ -453,7 +453,7 @@ async fn a_damaged_database_is_found_and_other_checks_still_run() {
         (
             |home| drop(home.run_ok(&["migrate", "--from", "sqlite://sealjar.db", "--to", "sqlite://other.db"])),
             "store.open",
-            "name that one as the store",
+            "name that database as the store",
         ),
     ];
     for (introduce_fault, check, remedy) in cases {

@@ -74,7 +74,7 @@ fn a_revocation_is_completed_although_its_output_is_closed() {
     let kid = home.keys()[0]["kid"].as_str().expect("text").to_owned();
     let output = run(&home, &["keys", "revoke", &kid, "--replace"], "", closed(), Stdio::piped());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("every session sealed with it is over"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("every session sealed with it has ended"), "{}", text(&output.stderr));
 }
 
 #[test]

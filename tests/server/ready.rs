@@ -178,7 +178,7 @@ fn gives_up_after_2_s_on_a_listener_that_hangs_or_trickles() {
         });
         for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), dripping_address] {
             let started = Instant::now();
-            assert_not_ready(ready(&home, &address), "", "no answer within 2 s");
+            assert_not_ready(ready(&home, &address), "", "no response within 2 s");
             assert!(started.elapsed() < WAIT_TIMEOUT / 4, "{address}");
         }
         let _ = stop.send(());

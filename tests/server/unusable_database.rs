@@ -87,7 +87,7 @@ fn a_full_disk_is_named_in_the_error() {
         let output = command.output().expect("the binary runs");
         assert_fails_with(
             &output,
-            &["there is no space left for the database sealjar.db", "make room on its file system"],
+            &["there is no space left for the database sealjar.db", "free space on its file system"],
         );
     }
 }

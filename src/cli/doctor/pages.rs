@@ -1,4 +1,4 @@
-//! The pages: whether the server can read their logo at its next start.
+//! Check of the pages: whether the server can read their logo at its next start.
 
 use super::report::Report;
 use crate::config::Config;

@@ -1,4 +1,4 @@
-//! What a stolen database costs to guess passwords from, and what guessing at the front door is limited to.
+//! Checks of passwords: cost of guessing them from a stolen database, memory for hashing, and rate limits of logins.
 
 use crate::account::password::{Budget, Cost, stored_cost};
 use crate::cli::users::calibrate::measure;
@@ -8,8 +8,9 @@ use crate::store::records::Account;
 
 use super::report::{Report, count};
 
-/// Whoever signs in waits for so long at least, and longer behind others.
-const SLOW_MS: u128 = 1_000;
+/// Maximum time of one password check without a warning, in milliseconds. A login takes at least this time, and longer if it waits
+/// for other logins.
+const MAX_CHECK_MS: u128 = 1_000;
 /// Maximum number of logins that one finding names.
 const MAX_NAMED: usize = 10;
 
@@ -24,7 +25,7 @@ pub(super) async fn check(config: &Config, store: Option<&Store>, report: &mut R
         None => report.skipped("password.stored", "the store could not be read"),
         Some(store) => match store.accounts().await {
             Ok(accounts) => check_stored(&accounts, config, report),
-            Err(error) => report.failure("password.stored", error.into(), "see what is said of the store"),
+            Err(error) => report.failure("password.stored", error.into(), "see the findings about the store"),
         },
     }
     check_throttle(config, report);
@@ -36,19 +37,19 @@ fn in_words(cost: Cost) -> String {
 
 fn check_cost(cost: Cost, report: &mut Report) {
     if cost.is_recommended() {
-        report.ok("password.cost", format!("{}, no less than OWASP recommends", in_words(cost)));
+        report.ok("password.cost", format!("{}, at least what OWASP recommends", in_words(cost)));
     } else {
         let found = format!("{} is weaker than OWASP recommends", in_words(cost));
-        let remedy = "put into the configuration what this prints: sealjar users calibrate";
+        let remedy = "use the settings that this command prints: sealjar users calibrate";
         report.problem("password.cost", found, remedy);
     }
 }
 
 fn check_time(cost: Cost, threads: u32, report: &mut Report) {
     let time = measure(cost, 1).as_millis();
-    let found = format!("a password takes {time} ms here, {threads} at once");
-    if time > SLOW_MS {
-        report.warning("password.time", found, "choose a cost that this machine can bear: sealjar users calibrate");
+    let found = format!("checking a password takes {time} ms on this machine, {threads} at once");
+    if time > MAX_CHECK_MS {
+        report.warning("password.time", found, "choose a lower cost for this machine: sealjar users calibrate");
     } else {
         report.ok("password.time", found);
     }
@@ -58,7 +59,7 @@ fn check_memory(config: &Config, report: &mut Report) {
     const CHECK: &str = "password.memory_budget_kib";
     let PasswordCost { memory_budget_kib: budget, .. } = config.password;
     let Some(memory) = memory_kib() else {
-        return report.skipped(CHECK, "this machine does not say how much memory it has");
+        return report.skipped(CHECK, "cannot read how much memory this machine has");
     };
     let found = format!("hashing may use {} MiB of {} MiB", budget / 1024, memory / 1024);
     if u64::from(budget) > memory / 2 {
@@ -68,7 +69,7 @@ fn check_memory(config: &Config, report: &mut Report) {
     }
 }
 
-/// What this machine has, or this container may use.
+/// Returns the memory of this machine, or the limit of this container if it is lower, in KiB.
 fn memory_kib() -> Option<u64> {
     let facts = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = facts.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -122,7 +123,7 @@ fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
         );
         report.problem(CHECK, found, remedy);
     }
-    // Either way, the time of a login shows that the account exists.
+    // In both of the next cases, the duration of a login reveals that the account exists.
     if !much_costlier.is_empty() {
         let found = format!(
             "logins of these accounts take longer than others, because their stored hashes have more than twice the configured cost: {}",
@@ -132,21 +133,21 @@ fn check_stored(accounts: &[Account], config: &Config, report: &mut Report) {
     }
     if !costlier.is_empty() {
         let found = format!(
-            "logins of these accounts take longer than others, because their stored hashes cost more than is configured: {}",
+            "logins of these accounts take longer than others, because their stored hashes have a higher cost than configured: {}",
             named(&costlier)
         );
-        report.warning(CHECK, found, format!("a new password: sealjar users passwd {}", placeholder(&costlier)));
+        report.warning(CHECK, found, format!("set a new password: sealjar users passwd {}", placeholder(&costlier)));
     }
     if weaker > 0 {
         let found =
-            format!("{weaker} of {} with hashes of lower cost than is configured", count(accounts.len(), "account"));
-        let remedy = "nothing: each is brought up to it at its next sign-in; or new passwords: sealjar users passwd";
+            format!("{weaker} of {} have hashes with a lower cost than configured", count(accounts.len(), "account"));
+        let remedy = "nothing: each hash is replaced at the next login of its account; or set new passwords: sealjar users passwd";
         report.warning(CHECK, found, remedy);
     }
-    report.ok_otherwise(CHECK, format!("{}, with hashes of this cost", count(accounts.len(), "account")));
+    report.ok_otherwise(CHECK, format!("{}, with hashes of the configured cost", count(accounts.len(), "account")));
 }
 
-/// The logins, at most [`MAX_NAMED`].
+/// Returns the login names, at most [`MAX_NAMED`], and the number of the others.
 fn named(accounts: &[&Account]) -> String {
     let logins: Vec<&str> =
         accounts.iter().take(MAX_NAMED).map(|account| account.profile.login_name.as_str()).collect();
@@ -155,7 +156,7 @@ fn named(accounts: &[&Account]) -> String {
     format!("{}{more}", logins.join(", "))
 }
 
-/// The login of the only account, or `LOGIN` if there are more.
+/// Returns the login name of the only account, or `LOGIN` if there are several.
 fn placeholder<'a>(accounts: &[&'a Account]) -> &'a str {
     match accounts {
         [account] => account.profile.login_name.as_str(),
@@ -172,7 +173,7 @@ fn check_throttle(config: &Config, report: &mut Report) {
         ("throttle.account_burst", throttle.account_burst, 100),
     ] {
         if burst == 0 {
-            let found = format!("{name} is 0: this way of guessing passwords has no limit");
+            let found = format!("{name} is 0: password guessing has no limit of this type");
             report.warning(CHECK, found, format!("set {name} = {default}"));
         }
     }
@@ -182,7 +183,7 @@ fn check_throttle(config: &Config, report: &mut Report) {
     }
     report.ok_otherwise(
         CHECK,
-        "wrong passwords are limited by network, by account, and by both together; correct ones by both together",
+        "failed logins are limited by network, by account, and by both together; successful logins by both together",
     );
 }
 

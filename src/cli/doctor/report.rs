@@ -1,4 +1,4 @@
-//! What the doctor found: one line each, for people and for programs.
+//! Findings of `doctor`, printed as one line each or as JSON.
 
 use serde::Serialize;
 use serde_json::json;
@@ -6,16 +6,17 @@ use serde_json::json;
 use crate::cli::error::CliError;
 use crate::cli::output::{errln, outln, visible};
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
+    /// The check has passed.
     Ok,
-    /// Could not be looked at, which proves nothing.
+    /// The check could not be made, so its result is unknown.
     Skipped,
-    /// Weaker than it could be, or about to go wrong.
+    /// The configuration is weaker than recommended, or a failure is likely soon.
     Warning,
-    /// A promise that is not kept, or a server that does not start.
+    /// A promise of the documentation is not kept, or the server cannot start.
     Problem,
 }
 
@@ -30,6 +31,7 @@ impl Level {
     }
 }
 
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
@@ -38,7 +40,7 @@ struct Finding {
     remedy: Option<String>,
 }
 
-/// All findings, in the order in which they were made.
+/// All findings, in the order of the checks.
 #[derive(Debug, Default)]
 pub(super) struct Report(Vec<Finding>);
 
@@ -47,7 +49,7 @@ impl Report {
         self.add(check, Level::Ok, found.into(), None);
     }
 
-    /// It is well, unless something was found that is not.
+    /// Adds an ok finding, unless the check already has a finding.
     pub(super) fn ok_otherwise(&mut self, check: &'static str, found: impl Into<String>) {
         if !self.0.iter().any(|finding| finding.check == check) {
             self.ok(check, found);
@@ -66,9 +68,9 @@ impl Report {
         self.add(check, Level::Problem, found.into(), Some(remedy.into()));
     }
 
-    /// A problem that other commands end with, and what to do if they know no better.
-    pub(super) fn failure(&mut self, check: &'static str, failure: CliError, otherwise: &str) {
-        let remedy = failure.hint.unwrap_or_else(|| otherwise.to_owned());
+    /// Adds the error of a command as a problem. Its hint is the remedy, or `default_remedy` if it has none.
+    pub(super) fn failure(&mut self, check: &'static str, failure: CliError, default_remedy: &str) {
+        let remedy = failure.hint.unwrap_or_else(|| default_remedy.to_owned());
         self.problem(check, failure.message, remedy);
     }
 
@@ -81,11 +83,11 @@ impl Report {
     }
 
     /// Whether there is no problem, and if `strict`, no warning.
-    pub(super) fn is_well(&self, strict: bool) -> bool {
+    pub(super) fn has_passed(&self, strict: bool) -> bool {
         self.count(Level::Problem) == 0 && !(strict && self.count(Level::Warning) > 0)
     }
 
-    /// Findings on standard output, and in words how many there are on standard error.
+    /// Prints the findings on standard output and their counts on standard error, or all as JSON on standard output.
     pub(super) fn print(&self, as_json: bool) {
         let [problems, warnings, skipped, ok] =
             [Level::Problem, Level::Warning, Level::Skipped, Level::Ok].map(|level| self.count(level));
@@ -97,15 +99,16 @@ impl Report {
         let width = self.0.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
         for Finding { check, level, found, remedy } in &self.0 {
             let remedy = remedy.as_ref().map_or_else(String::new, |remedy| format!("; remedy: {remedy}"));
-            // Names of files, and what another program answers at the server's address.
+            // The text may contain names of files, and the response of another program at the server's address.
             outln!("{:7}  {check:width$}  {}", level.name(), visible(&format!("{found}{remedy}")));
         }
-        let (problems, warnings) = (count(problems, "problem"), count(warnings, "warning"));
+        let problems = count(problems, "problem");
+        let warnings = count(warnings, "warning");
         errln!("{problems}, {warnings}, {skipped} skipped, {ok} ok");
     }
 }
 
-/// A number of things, in words.
+/// Returns a number with its noun, in the plural unless the number is 1.
 pub(super) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

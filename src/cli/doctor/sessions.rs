@@ -1,4 +1,4 @@
-//! "A cookie goes where it should", and for how long it is good; what is refused when, and who is told.
+//! Checks of the settings for sessions: cookie attributes, lifetimes, copy detection, a stale revocation list, and the log.
 
 use std::time::Duration;
 
@@ -28,19 +28,22 @@ fn check_cookie(config: &Config, report: &mut Report) {
     let domain = Domain::parse(&config.cookie.domain);
     let cookie = Cookies::new(domain.as_ref(), config.cookie.plain_http).describe();
     if config.cookie.plain_http {
-        let found = format!("{cookie}: without Secure, so whoever sees the traffic has the session");
-        report.problem(CHECK, found, "set cookie.plain_http = false, and put TLS in front");
+        let found = format!("{cookie}: without Secure, so an attacker who reads the traffic can use the session");
+        report.problem(CHECK, found, "set cookie.plain_http = false, and use TLS");
     } else if let Some(domain) = domain {
-        let found = format!("{cookie}: every host below {} is sent the session, and can plant one", domain.as_str());
+        let found = format!(
+            "{cookie}: browsers send the session to every host below {}, and every such host can set a session cookie",
+            domain.as_str()
+        );
         report.warning(CHECK, found, "leave cookie.domain empty, unless all of these hosts can be trusted");
         if domain.may_be_public_suffix() {
             let name = domain.as_str();
             let found = format!(
-                "{name} may be a public suffix, under which anybody can register a name: browsers drop a cookie for one, so \
-                 that nobody stays signed in, and a browser that keeps it sends the session to every site below {name}"
+                "{name} may be a public suffix, under which any person can register a name: most browsers reject a cookie for it, so \
+                 that no user stays logged in, and other browsers send the session to every site below {name}"
             );
             let remedy = format!(
-                "set cookie.domain to the name that is registered to you, such as example.{name}; nothing, if that is {name}"
+                "set cookie.domain to your registered name, such as example.{name}; if {name} is your registered name, nothing"
             );
             report.warning("cookie.domain", found, remedy);
         }
@@ -49,24 +52,25 @@ fn check_cookie(config: &Config, report: &mut Report) {
     }
 }
 
-/// The longest of NIST SP 800-63B-4, AAL2, for an ordinary session; and what we ship for a remembered one.
+/// Compares the lifetimes with limits: for ordinary sessions those of [NIST SP 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html),
+/// AAL2; for remembered sessions the defaults.
 fn check_lifetimes(config: &Config, report: &mut Report) {
     const CHECK: &str = "session.lifetimes";
     let session = &config.session;
-    for (name, span, most) in [
+    for (name, span, limit) in [
         ("session.idle", session.idle, HOUR),
         ("session.absolute", session.absolute, 24 * HOUR),
         ("session.remembered_idle", session.remembered_idle, 30 * 24 * HOUR),
         ("session.remembered_absolute", session.remembered_absolute, 90 * 24 * HOUR),
     ] {
-        let most = Span(Duration::from_secs(most));
-        if span.0 > most.0 {
-            let found = format!("{name} is {span}: a forgotten or stolen cookie is good for as long");
-            report.warning(CHECK, found, format!("set {name} to {most} or less"));
+        let limit = Span(Duration::from_secs(limit));
+        if span.0 > limit.0 {
+            let found = format!("{name} is {span}: a forgotten or stolen cookie is valid for this time");
+            report.warning(CHECK, found, format!("set {name} to {limit} or less"));
         }
     }
     let spans = format!(
-        "{} unused and {} in all; remembered, {} and {}",
+        "at most {} unused and {} in total; remembered sessions {} and {}",
         session.idle, session.absolute, session.remembered_idle, session.remembered_absolute
     );
     report.ok_otherwise(CHECK, spans);
@@ -76,7 +80,7 @@ fn check_copy_detection(config: &Config, report: &mut Report) {
     const CHECK: &str = "session.copy_detection";
     let session = &config.session;
     if !session.copy_detection {
-        let found = "off: a copied cookie is not noticed";
+        let found = "off: a copied cookie is not detected";
         report.warning(CHECK, found, "set session.copy_detection = true, unless clients share cookies on purpose");
         return;
     }
@@ -91,27 +95,28 @@ fn check_copy_detection(config: &Config, report: &mut Report) {
     ] {
         if !copy_detection::is_possible(Lifetime { idle: idle.0, absolute: absolute.0 }) {
             let found = format!("off for these sessions: {name} is {idle}, {absolute_name} is {absolute}");
-            report.warning(CHECK, found, format!("set {name} to 18m or more, and {absolute_name} to more than that"));
+            report.warning(CHECK, found, format!("set {name} to 18m or more, and {absolute_name} to a longer time"));
         }
     }
     report.ok_otherwise(
         CHECK,
-        format!("a session ends if its cookie is used in two places; {}", session.copy_detection_memory),
+        format!("a session ends if its cookie is used in two places; setting: {}", session.copy_detection_memory),
     );
 }
 
 fn check_revocation(config: &Config, report: &mut Report) {
     const CHECK: &str = "revocation";
-    let (staleness, most) = (config.revocation.max_staleness, Duration::from_secs(60));
+    let staleness = config.revocation.max_staleness;
+    let limit = Duration::from_secs(60);
     if matches!(config.revocation.when_stale, StaleChoice::Allow) {
-        let found = "while the store cannot be read, sessions that were ended elsewhere are accepted";
+        let found = "while the store cannot be read, sessions that other nodes revoked are accepted";
         report.warning(CHECK, found, "set revocation.when_stale = \"refuse\"");
     }
-    if staleness.0 > most {
-        let found = format!("a session that was ended elsewhere may be accepted for {staleness}");
+    if staleness.0 > limit {
+        let found = format!("a session that another node revoked may be accepted for {staleness}");
         report.warning(CHECK, found, "set revocation.max_staleness to 10s");
     }
-    report.ok_otherwise(CHECK, format!("what cannot read the store for {staleness} accepts nothing"));
+    report.ok_otherwise(CHECK, format!("a server that cannot read the store for {staleness} accepts no session"));
 }
 
 fn check_log(config: &Config, report: &mut Report) {
@@ -119,13 +124,13 @@ fn check_log(config: &Config, report: &mut Report) {
         return;
     };
     if !targets.would_enable("sealjar::server", &Level::ERROR) {
-        let found = "errors are not logged, so nobody can see why something fails";
+        let found = "errors are not logged, so the cause of a failure cannot be found";
         report.warning("log.level", found, "set log.level to error or more");
     }
     if targets.would_enable(crate::audit::TARGET, &Level::INFO) {
         report.ok("log.audit", "audit events are logged");
     } else {
         let remedy = "set log.level to error,sealjar::audit=info or more";
-        report.warning("log.audit", "audit events are not logged, so nobody can see what happened", remedy);
+        report.warning("log.audit", "audit events are not logged, so security events cannot be investigated", remedy);
     }
 }

@@ -1,4 +1,6 @@
-//! `sealjar keys status`: the ring of this directory against what every live node last reported.
+//! `sealjar keys status`: compares the keys of this directory with the keys that each live node last reported.
+//!
+//! `doctor` uses [`Compared`], too.
 
 use serde_json::{Value, json};
 
@@ -12,13 +14,14 @@ use crate::id::Kid;
 use crate::keyring::{Key, KeyRing, KeyState};
 use crate::store::node::{LIVE_TIMEOUT, Node};
 
-/// Succeeds if there is a live node, and every live node opens with all keys that are not revoked here and with none that is, and seals with the key that is
-/// active here.
+/// Prints the comparison. Returns an error unless there is a live node and every live node meets three conditions: it opens with all
+/// keys that are not revoked here, it opens with no key that is revoked here, and it seals with the key that is active here.
 pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliError> {
-    // The ring first: a key that is published meanwhile is then one more than here, which is no fault, and not one less.
+    // The ring is read first. A key that is published meanwhile is then an extra key of the node, which is no fault. In the other
+    // order, it would look like a key that the node lacks.
     let ring = KeyRing::load(&settings.key_directory)?;
     let store = open_store(settings).await?;
-    // A key that the log refuses is revoked, whatever its file here says.
+    // A key that the revocation log refuses counts as revoked, even if its key file says that it is valid.
     let ring = ring.with_refused_keys(&store.revoked_keys().await?);
     let nodes = store.nodes().await?;
     store.close().await;
@@ -31,20 +34,26 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliErr
     }
 
     if ring.sealing_key(Now::read().wall).is_none() {
-        let failure = CliError::failed("no key here can seal, so nobody can sign in where this ring is used");
-        return Err(failure
-            .hint("make one with: sealjar keys rotate --activate-in 0s; or copy the keys here from where they are"));
+        let failure =
+            CliError::failed("no key here can seal, so no user can log in on servers that use this key directory");
+        return Err(failure.hint(
+            "create one with: sealjar keys rotate --activate-in 0s; or copy the keys from the machine that has them",
+        ));
     }
     let live = compared.iter().filter(|compared| compared.node.is_live());
     let faults: Vec<String> = live.clone().filter_map(Compared::fault).collect();
     if !faults.is_empty() {
-        let hint = "a node reads its keys within a second; if it stays like this, copy the key files to it if it has a copy of them, and see in its log whether it can read them";
-        return Err(CliError::failed(format!("not every live node holds this ring: {}", faults.join("; "))).hint(hint));
+        let hint = "a node reads changed keys within a second; if this remains, copy the key files to the node if it has a key directory of its own, and see in its log whether it can read them";
+        return Err(CliError::failed(format!(
+            "not every live node uses the keys of this directory: {}",
+            faults.join("; ")
+        ))
+        .hint(hint));
     }
     match live.count() {
         0 => {
             let message = format!(
-                "no server has reported to this store within {} s, so there is none to compare",
+                "no server has reported to this store within {} s, so there is no node to compare",
                 LIVE_TIMEOUT.as_secs()
             );
             Err(CliError::failed(message).hint(
@@ -52,7 +61,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliErr
             ))
         }
         live => {
-            errln!("{live} of {live} live nodes hold this ring");
+            errln!("{live} of {live} live nodes use the keys of this directory");
             Ok(())
         }
     }
@@ -71,20 +80,21 @@ fn print(compared: &[Compared<'_>]) {
         }
     }
     for Compared { node, .. } in silent {
-        errln!("not counted, because it has been silent for {}: {}", span(node.age), node.report.name);
+        errln!("not counted, because the last report is {} old: {}", span(node.age), node.report.name);
     }
 }
 
-/// A node's report held against the ring.
+/// Differences between the report of a node and the keys of this directory.
 pub(in crate::cli) struct Compared<'a> {
     node: &'a Node,
-    /// Each key with its state here and what the node does with it: those of the ring, then those that only the node has.
+    /// Keys, each with its state here and its use by the node. The keys of this directory come first, then the keys that only the
+    /// node has.
     keys: Vec<(Kid, &'static str, &'static str)>,
-    /// Not revoked here, and not opening there.
+    /// Keys that are not revoked here, and with which the node does not open.
     lacks: Vec<Kid>,
-    /// Revoked here, and opening there.
+    /// Keys that are revoked here, and with which the node still opens.
     revoked: Vec<Kid>,
-    /// The key that is active here.
+    /// Key that is active here.
     active: Option<Kid>,
 }
 
@@ -93,32 +103,33 @@ impl<'a> Compared<'a> {
         let report = &node.report;
         let opens = |key: &Key| report.opens_with(key.kid());
         let is_revoked = |key: &Key| ring.state(key, now) == KeyState::Revoked;
-        let there = |kid: Kid| match report.opens_with(kid) {
+        let use_by_node = |kid: Kid| match report.opens_with(kid) {
             true if report.active == Some(kid) => "seals",
             true => "opens",
-            // A report says nothing of keys that it does not open with: it may have revoked this one, or not have it.
+            // A report lists only keys that the node opens with. So the node either has this key revoked, or does not have it.
             false => "not opened",
         };
-        let here = ring.keys().iter().map(|key| (key.kid(), ring.state(key, now).name(), there(key.kid())));
-        let only_there = report.kids.iter().filter(|kid| ring.keys().iter().all(|key| key.kid() != **kid));
+        let in_directory =
+            ring.keys().iter().map(|key| (key.kid(), ring.state(key, now).name(), use_by_node(key.kid())));
+        let only_at_node = report.kids.iter().filter(|kid| ring.keys().iter().all(|key| key.kid() != **kid));
         let kids = |wanted: &dyn Fn(&Key) -> bool| ring.keys().iter().filter(|key| wanted(key)).map(Key::kid).collect();
         Self {
             node,
-            keys: here.chain(only_there.map(|kid| (*kid, "absent", there(*kid)))).collect(),
+            keys: in_directory.chain(only_at_node.map(|kid| (*kid, "absent", use_by_node(*kid)))).collect(),
             lacks: kids(&|key| !is_revoked(key) && !opens(key)),
             revoked: kids(&|key| is_revoked(key) && opens(key)),
             active: ring.sealing_key(now).map(Key::kid),
         }
     }
 
-    /// What is wrong with it, in words.
+    /// Returns the difference as text, or `None` if there is none.
     pub(in crate::cli) fn fault(&self) -> Option<String> {
         let list = |kids: &[Kid]| kids.iter().copied().map(text).collect::<Vec<_>>().join(", ");
         let lacks = (!self.lacks.is_empty()).then(|| format!("lacks {}", list(&self.lacks)));
         let revoked =
             (!self.revoked.is_empty()).then(|| format!("still opens with the revoked {}", list(&self.revoked)));
         let mut found: Vec<String> = lacks.into_iter().chain(revoked).collect();
-        // After another fault this says nothing new: a node that lacks the active key cannot seal with it.
+        // This is reported only if nothing else was found: a node that lacks the active key cannot seal with it anyway.
         if found.is_empty()
             && let Some(here) = self.active
             && self.node.report.active != Some(here)
@@ -163,12 +174,14 @@ mod tests {
         Kid::of_key(&[number; 32])
     }
 
-    /// Key 1 is retired, 2 active, 3 published, 4 revoked.
+    /// Returns a ring in which key 1 is retired, 2 active, 3 published and 4 revoked.
     fn ring() -> KeyRing {
         let dates = [(Some(10), None), (Some(20), None), (None, None), (Some(30), Some(40))];
         let key = |number: u8, (activates_at, revoked_at): (Option<u64>, Option<u64>)| {
-            let (created_at, max_lifetime) = (UnixTime(0), Duration::from_secs(100));
-            let (activates_at, revoked_at) = (activates_at.map(UnixTime), revoked_at.map(UnixTime));
+            let created_at = UnixTime(0);
+            let max_lifetime = Duration::from_secs(100);
+            let activates_at = activates_at.map(UnixTime);
+            let revoked_at = revoked_at.map(UnixTime);
             Key::new(Secret::from_bytes([number; 32]), Dates { created_at, activates_at, revoked_at, max_lifetime })
         };
         KeyRing::new((1..).zip(dates).map(|(number, dates)| key(number, dates)).collect())
@@ -184,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_a_node_lacks_or_should_not_use_is_its_fault() {
+    fn reports_keys_that_a_node_lacks_or_must_not_use() {
         let cases: [(&[u8], u8, Option<String>); 7] = [
             (&[1, 2, 3], 2, None),
             (&[1, 2, 3, 9], 2, None),
@@ -201,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn says_of_each_key_what_it_is_here_and_there() {
+    fn lists_each_key_with_its_state_and_its_use_by_the_node() {
         let node = node(&[2, 4, 9], 2);
         let mut keys = Compared::of(&node, &ring(), UnixTime(50)).keys;
         keys.sort_by_key(|(id, ..)| (1..=9).find(|number| kid(*number) == *id));

@@ -1,7 +1,7 @@
-//! `sealjar keys rotate --wait`: a key that seals as soon as every live node can open what it seals, and not before.
+//! `sealjar keys rotate --wait`: publishes a key, and activates it when every live node can open with it.
 //!
-//! The key is published without a date. That is all there is to know of the wait: whoever is interrupted runs the command again,
-//! and it takes up the same key.
+//! The key is published without an activation date. The key file is the only state of the wait: if the command is interrupted, the
+//! next run continues with the same key.
 
 use std::time::Duration;
 
@@ -17,83 +17,84 @@ use crate::keyring::rotate::{ChangeError, LockedRing};
 use crate::store::Store;
 use crate::store::node::{LIVE_TIMEOUT, Node};
 
-const POLL: Duration = Duration::from_millis(250);
-/// How long a node that has been silent is given to be heard of again, if it is there: the time of two reports and more. It may
-/// have been kept from the store until now, as all are when the store was away.
-const GRACE: Duration = Duration::from_secs(15);
+/// Interval between two reads of the reports.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Time in which a silent node may report again: more than two intervals between reports. The store may have been unavailable to
+/// the node until now; after an outage of the store this is so for all nodes.
+const SILENT_NODE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) async fn rotate(settings: &Settings, timeout: Duration) -> Result<(), CliError> {
-    // A store that cannot be used is found out before there is a key.
+    // An unusable store must be noticed before a key is created.
     let store = open_store(settings).await?;
     store.nodes().await?;
 
     let directory = &settings.key_directory;
     let max_lifetime = settings.lifetimes.longest();
-    let (kid, made) =
+    let (kid, is_new) =
         LockedRing::lock(directory)?.publish(&store.revoked_keys().await?, max_lifetime, Now::read().wall)?;
-    if made {
+    if is_new {
         record(settings, Change::KeyPublished, Changed::Key(kid));
         errln!("published {kid}, which does not seal yet");
     } else {
-        errln!("taking up {kid}, which was published before and left without a date");
+        errln!("continuing with {kid}, which was published before and has no activation date");
     }
-    let waited = until_held(&store, kid, timeout).await;
+    let waited = wait_until_held(&store, kid, timeout).await;
     store.close().await;
     waited.map_err(|failure| {
-        failure.hint("the key stays published; the same command again takes it up, `sealjar keys revoke` takes it back")
+        failure.hint("the key stays published; run the same command again to continue, or remove the key with: sealjar keys revoke")
     })?;
 
     let activates_at = LockedRing::lock(directory)?.activate(kid, Now::read().wall)?;
     record(settings, Change::KeyActivated, Changed::Key(kid));
-    errln!("it seals from {activates_at} on");
+    errln!("it will seal from {activates_at} on");
     outln!("{kid}");
     Ok(())
 }
 
-/// Waits until every node that is live by then has reported the key.
-async fn until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), CliError> {
-    let began = Now::read().boot;
-    let mut said = None;
+/// Waits until every live node has reported that it has the key. A node that becomes live during the wait counts, too.
+async fn wait_until_held(store: &Store, kid: Kid, timeout: Duration) -> Result<(), CliError> {
+    let started = Now::read().boot;
+    let mut last_counts = None;
     loop {
         if store.revoked_keys().await?.contains(&kid) {
             return Err(ChangeError::Revoked(kid).into());
         }
         let tally = holders(store.nodes().await?, kid);
-        if said.replace(tally.counts()) != Some(tally.counts()) {
-            errln!("{}", said_of(&tally));
+        if last_counts.replace(tally.counts()) != Some(tally.counts()) {
+            errln!("{}", describe(&tally));
         }
-        let watched = Now::read().boot.saturating_sub(began);
-        if tally.behind.is_empty() && (tally.silent.is_empty() || watched >= GRACE.min(timeout)) {
+        let elapsed = Now::read().boot.saturating_sub(started);
+        if tally.behind.is_empty() && (tally.silent.is_empty() || elapsed >= SILENT_NODE_TIMEOUT.min(timeout)) {
             return Ok(());
         }
-        if watched >= timeout {
-            return Err(CliError::failed(format!("not every live node holds {kid}: {}", said_of(&tally))));
+        if elapsed >= timeout {
+            return Err(CliError::failed(format!("not every live node has {kid}: {}", describe(&tally))));
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Which nodes hold a key.
+/// Sorts the nodes by whether they have a key.
 fn holders(nodes: Vec<Node>, kid: Kid) -> Tally {
     Tally::of(nodes, Node::is_live, |node| node.report.opens_with(kid))
 }
 
-fn said_of(tally: &Tally) -> String {
+fn describe(tally: &Tally) -> String {
     let Tally { followed, behind, silent } = tally;
     let live = followed.len() + behind.len();
-    let mut said = match live {
+    let mut text = match live {
         0 => format!("no node has reported within {} s", LIVE_TIMEOUT.as_secs()),
-        _ => format!("{} of {live} live nodes hold it", followed.len()),
+        _ => format!("{} of {live} live nodes have the key", followed.len()),
     };
     if !behind.is_empty() {
-        said += &format!(", missing at {}", names(behind));
+        text += &format!(", missing at {}", names(behind));
     }
     if !silent.is_empty() {
-        said += &format!("; silent: {}", names(silent));
+        text += &format!("; no recent report: {}", names(silent));
     } else if live == 0 {
-        said += ", so there is none to wait for";
+        text += ", so there is no node to wait for";
     }
-    said
+    text
 }
 
 #[cfg(test)]
@@ -111,19 +112,19 @@ mod tests {
     }
 
     #[test]
-    fn says_which_live_nodes_lack_the_key_and_which_are_silent() {
-        let both = "0 of 2 live nodes hold it, missing at a, b";
+    fn names_live_nodes_without_the_key_and_silent_nodes() {
+        let both = "0 of 2 live nodes have the key, missing at a, b";
         let cases: [(Vec<Node>, &str); 5] = [
-            (vec![], "no node has reported within 30 s, so there is none to wait for"),
-            (vec![node("a", &[1], 31)], "no node has reported within 30 s; silent: a"),
-            (vec![node("a", &[1, 2], 0), node("b", &[1], 65)], "1 of 1 live nodes hold it; silent: b"),
-            (vec![node("a", &[1, 2], 0), node("b", &[1], 30)], "1 of 2 live nodes hold it, missing at b"),
+            (vec![], "no node has reported within 30 s, so there is no node to wait for"),
+            (vec![node("a", &[1], 31)], "no node has reported within 30 s; no recent report: a"),
+            (vec![node("a", &[1, 2], 0), node("b", &[1], 65)], "1 of 1 live nodes have the key; no recent report: b"),
+            (vec![node("a", &[1, 2], 0), node("b", &[1], 30)], "1 of 2 live nodes have the key, missing at b"),
             (vec![node("a", &[1], 1), node("b", &[], 1)], both),
         ];
-        for (nodes, said) in cases {
+        for (nodes, expected) in cases {
             let tally = holders(nodes, Kid::from_bytes([2; 8]));
-            assert_eq!(said_of(&tally), said);
-            assert_eq!(tally.behind.is_empty(), !said.contains("missing"), "{said}");
+            assert_eq!(describe(&tally), expected);
+            assert_eq!(tally.behind.is_empty(), !expected.contains("missing"), "{expected}");
         }
     }
 }

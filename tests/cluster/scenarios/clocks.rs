@@ -104,7 +104,7 @@ async fn a_node_whose_clock_is_further_off_does_not_start() {
         let output = command.envs(every_clock(&home.path("clock"))).output().expect("the binary runs");
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(74), "{offset} s: {stderr}");
-        assert!(stderr.contains("clock shows") && stderr.contains("keep both by NTP"), "{offset} s: {stderr}");
+        assert!(stderr.contains("clock shows") && stderr.contains("synchronise both with NTP"), "{offset} s: {stderr}");
     }
 }
 

@@ -109,7 +109,7 @@ async fn revoke_names_a_suspended_and_a_killed_node() {
     let output = home.run(&["keys", "revoke", &kid(&home), "--replace"]);
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("1 of 3 do; silent since it was revoked: killed (last report "), "{stderr}");
+    assert!(stderr.contains("1 of 3 refuse it; no report since it was revoked: killed (last report "), "{stderr}");
     assert!(stderr.contains(", stopped (last report "), "{stderr}");
     nodes[1].signal("CONT");
 }

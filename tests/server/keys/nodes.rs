@@ -89,7 +89,7 @@ async fn every_node_reports_its_keys_until_it_is_stopped() {
     let first = active(&home.keys());
     let (nodes, stderr) = wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
     assert_eq!(names(&nodes), ["one", "other"]);
-    assert!(stderr.contains("2 of 2 live nodes hold this ring"), "{stderr}");
+    assert!(stderr.contains("2 of 2 live nodes use the keys of this directory"), "{stderr}");
     for node in &nodes {
         assert_eq!((&node["active"], &node["live"]), (&Value::from(&*first), &Value::from(true)));
         assert_eq!(node["kids"], serde_json::json!([first]));
@@ -138,7 +138,7 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
     wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
 
     let kid = home.run_ok(&["keys", "rotate"]).trim().to_owned();
-    let message = format!("not every live node holds this ring: other lacks {kid}\n");
+    let message = format!("not every live node uses the keys of this directory: other lacks {kid}\n");
     let (nodes, stderr) =
         wait_for_status(&home, |code, nodes, _| code == Some(1) && nodes[0]["lacks"] == Value::Array(vec![]));
     assert!(stderr.contains(&message) && stderr.contains("hint: "), "{stderr}");
@@ -154,7 +154,8 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
             deliver(&home, key["kid"].as_str().expect("text"), &other_keys);
         }
     }
-    let message = format!("not every live node holds this ring: other still opens with the revoked {first}\n");
+    let message =
+        format!("not every live node uses the keys of this directory: other still opens with the revoked {first}\n");
     wait_for_status(&home, |code, _, stderr| code == Some(1) && stderr.contains(&message));
     deliver(&home, &first, &other_keys);
     wait_for_status(&home, |code, _, _| code == Some(0));
@@ -170,17 +171,17 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     wait_for_status(&home, |_, nodes, _| nodes.len() == 2);
 
     let mut rotation = WaitingRotation::start(&home, "10m");
-    rotation.wait_for_line("1 of 2 live nodes hold it, missing at other");
+    rotation.wait_for_line("1 of 2 live nodes have the key, missing at other");
     assert_eq!(active(&home.keys()), first);
     assert_eq!(kid_of(&one.login("alice").await), first, "the new key is published but not active");
     // A node that starts in the meantime counts, too.
     let late = start(&home, "late", &other_keys);
-    rotation.wait_for_line("1 of 3 live nodes hold it, missing at late, other");
+    rotation.wait_for_line("1 of 3 live nodes have the key, missing at late, other");
     let published = home.keys().into_iter().find(|key| key["state"] == "published").expect("a published key");
     let kid = published["kid"].as_str().expect("text").to_owned();
     assert_eq!(published["activates_at"], Value::Null);
     deliver(&home, &kid, &other_keys);
-    rotation.wait_for_line("3 of 3 live nodes hold it");
+    rotation.wait_for_line("3 of 3 live nodes have the key");
     let output = rotation.wait();
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), kid);
@@ -196,7 +197,8 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     // Compared with the older copy, the node with the newer copy is the one that differs.
     let keys = home.path(&other_keys);
     let output = home.run(&["--keys", keys.to_str().expect("UTF-8"), "keys", "status"]);
-    let message = format!("not every live node holds this ring: one seals with {kid} and not with {first}\n");
+    let message =
+        format!("not every live node uses the keys of this directory: one seals with {kid} and not with {first}\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains(&message), "{}", text(&output.stderr));
     deliver(&home, &kid, &other_keys);
@@ -216,7 +218,7 @@ async fn a_rotation_that_timed_out_leaves_its_key_for_the_next_one() {
         let stderr = text(&output.stderr);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "{stderr}");
         assert!(stderr.contains("missing at other") && stderr.contains("hint: the key stays published"), "{stderr}");
-        assert_eq!(stderr.contains("taking up"), attempt == 2, "{stderr}");
+        assert_eq!(stderr.contains("continuing with"), attempt == 2, "{stderr}");
         assert_eq!((home.keys().len(), active(&home.keys())), (2, first.clone()));
     }
     let kid = home.keys().iter().map(|key| key["kid"].as_str().expect("text").to_owned()).find(|kid| *kid != first);
@@ -270,9 +272,9 @@ async fn a_rotation_that_waits_gives_silent_nodes_time_to_report() {
     let mut rotation = WaitingRotation::start(&home, "10m");
     let line = rotation.wait_for_line("published ");
     let kid = line["published ".len()..].split(',').next().expect("an id");
-    rotation.wait_for_line("0 of 1 live nodes hold it, missing at other; silent: killed");
+    rotation.wait_for_line("0 of 1 live nodes have the key, missing at other; no recent report: killed");
     deliver(&home, kid, &other_keys);
-    rotation.wait_for_line("1 of 1 live nodes hold it; silent: killed");
+    rotation.wait_for_line("1 of 1 live nodes have the key; no recent report: killed");
     assert!(rotation.wait().status.success(), "the command stops waiting for a node that stays silent");
     wait_until_active(&home, kid);
 }

@@ -58,7 +58,7 @@ async fn keys_mounted_read_only_are_changed_elsewhere_and_followed() {
     let rotate = home.command(&["keys", "rotate", "--keys", "mounted"]);
     let refused = with_mounted_keys(&home, &rotate).output().expect("unshare runs");
     assert_eq!(refused.status.code(), Some(74), "{}", text(&refused.stderr));
-    assert!(text(&refused.stderr).contains("keys are changed where the directory is writable"));
+    assert!(text(&refused.stderr).contains("change the keys on a machine where the directory is writable"));
 
     let kid = rotate_at_once(&home);
     let new = login_sealed_with(&server, &kid).await;

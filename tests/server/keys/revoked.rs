@@ -49,8 +49,8 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
 
     let output = revoke(&home, &kid);
     // The nodes read the revocation from the store only, and each node has reported since then.
-    assert_revoked(&output, "2 of 2 nodes refuse the key: every session sealed with it is over");
-    let message = "these have no key to seal with, so nobody can sign in there: other; copy the key files to them, and see: sealjar keys status";
+    assert_revoked(&output, "2 of 2 nodes refuse the key: every session sealed with it has ended");
+    let message = "these nodes have no key to seal with, so no user can log in there: other; copy the key files to them, then check with: sealjar keys status";
     assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
     let replacement = text(&output.stdout).trim().to_owned();
     for node in [&one, &other] {
@@ -82,7 +82,7 @@ fn revoking_a_key_names_newer_keys_that_may_be_stolen_too() {
     let second = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     for _ in 0..2 {
         let output = home.run(&["keys", "revoke", &first, "--replace"]);
-        assert_revoked(&output, &format!("if it was stolen, revoke these as well: {second}\n"));
+        assert_revoked(&output, &format!("if it was stolen, revoke these keys as well: {second}\n"));
     }
 }
 
@@ -97,7 +97,7 @@ async fn the_previous_key_seals_again_if_the_newer_one_is_refused() {
     let output = home.run(&["keys", "revoke", &second]);
     assert_revoked(&output, "1 of 1 nodes refuse the key");
     // The key was active from its creation until now, so none of its sessions was renewed with another key.
-    assert!(!text(&output.stderr).contains("live on"), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("remain valid"), "{}", text(&output.stderr));
     assert_eq!(kid_of(&other.login("alice").await), first);
 }
 
@@ -111,7 +111,7 @@ async fn a_paused_node_is_named_and_refuses_the_key_when_it_resumes() {
     let kid = active(&home.keys());
     let session = other.login("alice").await;
     other.signal("STOP");
-    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: other (last report ");
+    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 refuse it; no report since it was revoked: other (last report ");
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
     other.signal("CONT");
     other.until_status(&session, "401 invalid").await;
@@ -126,7 +126,7 @@ async fn a_killed_node_is_named_until_silent_for_five_minutes() {
     wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 2);
     killed.kill();
     let kid = active(&home.keys());
-    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 do; silent since it was revoked: killed (last report ");
+    assert_unconfirmed(&revoke(&home, &kid), "1 of 2 refuse it; no report since it was revoked: killed (last report ");
     let mut tables = database::open(&home, "sealjar.db").await;
     database::run(&mut tables, "UPDATE node SET reported_at = reported_at - 300000 WHERE name = 'killed'").await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
@@ -152,7 +152,7 @@ async fn a_killed_node_with_a_longer_staleness_counts_for_longer() {
     };
     age_reports(&mut tables, 400).await;
     let output = revoke(&home, &kid);
-    assert_unconfirmed(&output, "1 of 3 do; silent since it was revoked: open (last report ");
+    assert_unconfirmed(&output, "1 of 3 refuse it; no report since it was revoked: open (last report ");
     assert!(text(&output.stderr).contains(", tolerant (last report "), "{}", text(&output.stderr));
     age_reports(&mut tables, 86_000).await;
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
@@ -172,7 +172,7 @@ async fn a_node_that_still_opens_with_the_key_is_named() {
          BEGIN UPDATE node SET kids = '{kid}', active = '{kid}' WHERE id = new.id; END"
     );
     database::run(&mut tables, &trigger).await;
-    assert_unconfirmed(&revoke(&home, &kid), "0 of 1 do; still opening with it: other (reported ");
+    assert_unconfirmed(&revoke(&home, &kid), "0 of 1 refuse it; still opening with it: other (reported ");
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn a_revocation_without_a_store_changes_the_files_and_fails() {
     let home = Home::new();
     let kid = active(&home.keys());
     let output = home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat());
-    assert_unconfirmed(&output, &format!("{kid} is revoked in keys alone: there is no store at sqlite://elsewhere.db"));
+    assert_unconfirmed(&output, &format!("{kid} is revoked only in keys: there is no store at sqlite://elsewhere.db"));
     assert!(!home.path("elsewhere.db").exists());
     assert!(home.keys().iter().any(|key| key["kid"] == *kid && key["state"] == "revoked"));
 }
@@ -338,7 +338,7 @@ async fn a_key_revoked_only_in_the_store_is_not_reported_as_active() {
     let kid = active(&home.keys());
     let elsewhere = copy_keys(&home);
     let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &elsewhere]);
-    assert_revoked(&output, "these have no key to seal with, so nobody can sign in there: one");
+    assert_revoked(&output, "these nodes have no key to seal with, so no user can log in there: one");
     assert_eq!(active(&home.keys()), kid, "the files of this server show it as active");
     let (_, stderr) = wait_for_status(&home, |code, _, _| code == Some(1));
     assert!(stderr.contains("no key here can seal") && stderr.contains("hint: make one with"), "{stderr}");
