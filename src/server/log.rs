@@ -192,30 +192,37 @@ mod tests {
         assert_eq!([count("another place"), count("asked for"), count("our own line")], [1, 1_000, 1_000]);
     }
 
-    #[test]
-    fn a_panic_is_logged_as_one_line() {
+    /// Calls `run` with [`log_panic`] as the panic hook. The hook is that of the process, so one test at a time may replace it.
+    fn with_panic_hook<R>(run: impl FnOnce() -> R) -> R {
+        static REPLACED: Mutex<()> = Mutex::new(());
+        let _guard = REPLACED.lock().unwrap_or_else(PoisonError::into_inner);
         let previous_hook = take_hook();
         set_hook(Box::new(log_panic));
-        let text = logged(|| assert!(catch_unwind(|| panic!("a panic\nof two lines")).is_err()));
+        let result = run();
         set_hook(previous_hook);
+        result
+    }
+
+    #[test]
+    fn a_panic_is_logged_as_one_line() {
+        let text = with_panic_hook(|| logged(|| assert!(catch_unwind(|| panic!("a panic\nof two lines")).is_err())));
         let line = text.lines().find(|line| line.contains("a thread panicked")).expect("the panic is logged");
         assert!(line.contains(r"a panic\nof two lines") && line.contains("src/server/log.rs"), "{line}");
     }
 
     #[test]
     fn a_panic_of_a_password_thread_is_logged_without_its_text() {
-        let previous_hook = take_hook();
-        set_hook(Box::new(log_panic));
-        let text = logged(|| {
-            let dispatch = tracing::dispatcher::get_default(Clone::clone);
-            let panics = move || tracing::dispatcher::with_default(&dispatch, || panic!("inside of hunter2"));
-            let thread = std::thread::Builder::new()
-                .name(format!("{THREAD_NAME_PREFIX}0"))
-                .spawn(panics)
-                .expect("the thread starts");
-            assert!(thread.join().is_err());
+        let text = with_panic_hook(|| {
+            logged(|| {
+                let dispatch = tracing::dispatcher::get_default(Clone::clone);
+                let panics = move || tracing::dispatcher::with_default(&dispatch, || panic!("inside of hunter2"));
+                let thread = std::thread::Builder::new()
+                    .name(format!("{THREAD_NAME_PREFIX}0"))
+                    .spawn(panics)
+                    .expect("the thread starts");
+                assert!(thread.join().is_err());
+            })
         });
-        set_hook(previous_hook);
         assert!(text.contains("a thread panicked") && text.contains("src/server/log.rs"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
     }
