@@ -109,7 +109,7 @@ fn a_failed_backup_leaves_no_files() {
     for (arguments, code, error) in [
         (&["there.db"][..], 1, "there.db exists already"),
         (&["link.db"], 1, "link.db exists already"),
-        (&["old.db"], 1, "old.db-wal exists, and SQLite would take"),
+        (&["old.db"], 1, "old.db-wal exists, and SQLite would read"),
         (&["linked.db"], 1, "linked.db-journal exists"),
         (&["./sealjar.db-journal"], 1, "is the name of a file that SQLite creates"),
         (&["nowhere/copy.db"], 74, "cannot write nowhere/copy.db"),

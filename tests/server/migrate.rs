@@ -169,8 +169,8 @@ async fn refuses_a_used_target_and_invalid_pairs_of_stores() {
     assert!(!home.path("other.db").exists() && !home.path("nothing.db").exists());
 
     home.run_ok(&to("sqlite://empty.db"));
-    assert!(text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was done"), "the second run");
-    assert_refused(&home, &to("sqlite://third.db"), 74, "was moved to sqlite://empty.db");
+    assert!(text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was changed"), "the second run");
+    assert_refused(&home, &to("sqlite://third.db"), 74, "were moved to sqlite://empty.db");
 }
 
 #[tokio::test]
