@@ -28,7 +28,7 @@ pub(crate) struct AdminAuthorities(Vec<Name>);
 struct Name {
     /// Host name in lower case.
     host: String,
-    /// The only port. `None` for every port.
+    /// Port that a request must name. `None` if every port is accepted.
     port: Option<u16>,
 }
 
@@ -36,7 +36,7 @@ struct Name {
 const MAX_LOGGED_BYTES: usize = 128;
 
 impl AdminAuthorities {
-    /// Parses names.
+    /// Parses the names in `http.admin_authorities`.
     ///
     /// # Errors
     /// The first text that is not a valid name.
@@ -50,8 +50,8 @@ impl AdminAuthorities {
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, may name none: browsers always
-    /// name one.
+    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, is accepted without an
+    /// authority, because browsers always name one.
     pub(crate) fn check<B>(&self, request: &HyperRequest<B>) -> Result<(), Problem> {
         let uri = request.uri();
         let headers = request.headers();
