@@ -86,7 +86,8 @@ fn is_address(host: &str) -> bool {
     v6.map_or_else(|| host.parse::<Ipv4Addr>().is_ok(), |inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Returns whether the host is `localhost`, a name below it, or a name without a dot, such as that of a container or a service.
+/// Returns whether the host is `localhost`, a name below it, or a name without a dot, such as the name of a container or a
+/// service.
 fn is_local_name(host: &str) -> bool {
     let is_label = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     host.strip_suffix(".localhost").unwrap_or(host).split('.').all(is_label)

@@ -97,8 +97,8 @@ impl BodyWaits {
 
 impl Queue {
     /// Evicts one request. Chooses the neighborhood (IPv4 /24 or IPv6 /48) with the most requests, then the network in it with
-    /// the most requests, and then its oldest request. Among several with the same number, chooses the one with the oldest
-    /// request.
+    /// the most requests, and then its oldest request. Among several of the same size, chooses the neighborhood or
+    /// network with the oldest request.
     fn evict_one(&mut self) {
         let all: Vec<_> = self.waiting.iter().map(|(number, wait)| (*number, wait.network)).collect();
         let neighborhood_requests = requests_of_largest_group(&all, Network::neighborhood);

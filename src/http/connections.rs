@@ -124,7 +124,7 @@ impl Connections {
     /// [`Connections::wait_for_change`].
     const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
     /// Maximum number of connections that are closed in one step. A step closes one connection for each 64 that are open. So in a
-    /// flood of new connections, all connections are not searched again for each new one.
+    /// flood of new connections, one search of all connections frees slots for many new ones.
     const MAX_CLOSED_AT_ONCE: usize = 64;
     /// Interval between two readings of the clock.
     const CLOCK_INTERVAL: Duration = Duration::from_secs(1);

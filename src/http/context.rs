@@ -52,7 +52,7 @@ impl Context {
         Self { app: Guard::from_inner(Guard::into_inner(self.app)), ..self }
     }
 
-    /// Converts the context for a request that may wait, and gives it an id: the one from a trusted proxy, or a new random id.
+    /// Converts the context for a request that may wait, and gives it an id: the id from a trusted proxy, or a new random id.
     pub(crate) fn identified(self) -> Self {
         let id = self.id_of_proxy().unwrap_or_else(RequestId::random);
         Self { id: Some(id), ..self.into_long_lived() }
@@ -147,7 +147,7 @@ impl Context {
     /// Returns the site of the host that the request names.
     ///
     /// # Errors
-    /// The same errors as [`Self::served`].
+    /// All errors of [`Self::served`].
     pub(crate) fn site(&self) -> Result<Site, Problem> {
         self.served().map(|served| served.site)
     }

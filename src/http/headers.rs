@@ -1,7 +1,7 @@
 //! Header fields that responses have in common.
 //!
 //! By default, caches do not store a response, other pages cannot embed it in a frame, and a page in it loads only resources that
-//! the Content-Security-Policy allows. On hosts with TLS, browsers then use only TLS
+//! the Content-Security-Policy allows. On hosts with TLS, browsers use only TLS from then on
 //! ([HSTS](https://www.rfc-editor.org/rfc/rfc6797)).
 //!
 //! The most frequent responses start from a prepared map with all their fields, because copying a map is much cheaper than

@@ -30,8 +30,8 @@ impl Connections {
     /// Maximum memory of HTTP/2 requests without a response and of responses that were not taken yet. Above it, connections are
     /// closed.
     const MAX_HELD_BYTES: usize = 32 << 20;
-    /// Maximum of this memory plus the memory of connections that are being closed to free memory. Above it, new requests are
-    /// refused, except requests of trusted proxies.
+    /// Maximum of this memory plus the same memory of connections that are being closed to free memory. Above it, new requests
+    /// are refused, except requests of trusted proxies.
     const MAX_TOTAL_BYTES: usize = 2 * Self::MAX_HELD_BYTES;
     /// Maximum of the same sum for trusted proxies. Above it, new requests of trusted proxies are refused, too.
     const MAX_TOTAL_BYTES_FOR_PROXIES: usize = 4 * Self::MAX_HELD_BYTES;
@@ -104,7 +104,7 @@ impl Connections {
         self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES
     }
 
-    /// Returns the memory of all entries, including those of connections that are being closed.
+    /// Returns the memory of all entries, including entries of connections that are being closed.
     fn total_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed).saturating_add(self.closing_bytes.load(Ordering::Relaxed))
     }
@@ -220,8 +220,8 @@ impl Exchange {
         Self::REQUEST_BYTES + path + fields
     }
 
-    /// Attaches this exchange to its response. The entry of the response replaces that of the request, until the client has taken
-    /// the response.
+    /// Attaches this exchange to its response. The entry of the response replaces the entry of the request. It exists until the
+    /// client has taken the response.
     pub(crate) fn attach_to(mut self, response: HyperResponse<ResBody>) -> HyperResponse<ResBody> {
         let fields = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         let body = usize::try_from(response.body().size().unwrap_or_default()).unwrap_or(usize::MAX);

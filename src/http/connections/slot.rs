@@ -35,9 +35,9 @@ pub(super) struct Slot {
     requests_in_progress: AtomicU32,
     /// Time until which the last response may be on its way to the socket. 0 if no response is on its way.
     response_deadline: AtomicU64,
-    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent, or
-    /// the first byte after that arrived. In HTTP/2: the connection was opened, a request arrived, or a response was taken. While
-    /// the server waits for a body, it is a time in the future.
+    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent,
+    /// or the first byte after the last sent one arrived. In HTTP/2: the connection was opened, a request arrived, or a
+    /// response was taken. While the server waits for a body, it is a time in the future.
     active_at: AtomicU64,
     /// Whether a byte has arrived since something was last sent.
     has_request_bytes: AtomicBool,
@@ -103,7 +103,7 @@ impl Slot {
         self.active_at.fetch_max(until, Ordering::Relaxed);
     }
 
-    /// Records that bytes were sent. Returns whether a response was on its way, which may be these bytes.
+    /// Records that bytes were sent. Returns whether a response was on its way. These bytes may belong to it.
     pub(super) fn record_write(&self, opened: u64, now: u64) -> bool {
         self.stalled_since.store(0, Ordering::Relaxed);
         // In HTTP/2, the bytes may be the reply to a PING.
@@ -145,7 +145,8 @@ impl Slot {
         self.active_at.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Records that an exchange has ended. Returns whether a response was on its way, which may be the one of this exchange.
+    /// Records that an exchange has ended. Returns whether a response was on its way. It may be the response of this
+    /// exchange.
     pub(super) fn end_exchange(&self, opened: u64, now: u64) -> bool {
         self.waits_since.store(opened, Ordering::Relaxed);
         self.active_at.fetch_max(now, Ordering::Relaxed);
@@ -207,8 +208,8 @@ impl Slot {
     }
 
     /// Returns whether the client has stalled since before `instant`. In HTTP/1, it has taken no byte of a response since then.
-    /// In HTTP/2, it has not taken all of a response that has waited since then; on a proxy's connection, no other exchange may
-    /// have ended since then either.
+    /// In HTTP/2, it has not taken the whole of a response that has waited since then. The connection of a proxy counts as
+    /// stalled only if no other exchange has ended since then, either.
     pub(super) fn is_stalled_before(&self, instant: u64) -> bool {
         let is_socket_stalled = (1..instant).contains(&self.stalled_since.load(Ordering::Relaxed));
         let takes_other_responses = self.is_proxy && self.exchange_ended_at.load(Ordering::Relaxed) >= instant;

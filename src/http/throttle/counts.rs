@@ -11,7 +11,7 @@ use super::table::{Key, Millis, Table};
 
 /// Maximum number of limits by own session that an account has at a time.
 const MAX_OWN_SESSIONS: usize = 16;
-/// Factor by which the limit of an IPv6 /48 is higher than that of a /64.
+/// Factor by which the limit of an IPv6 /48 is higher than the limit of a /64.
 const SITE_FACTOR: u32 = 10;
 /// Base-2 logarithm of the number of slots of a table of counts.
 const COUNT_BITS: u32 = 16;

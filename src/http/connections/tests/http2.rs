@@ -235,7 +235,7 @@ fn closes_proxies_last_and_never_small_busy_connections() {
 }
 
 /// If a client takes no byte of a response, the response stays on its way. If this protected the connection, a client could
-/// protect all its connections with one request a second on each.
+/// protect all its connections by sending one request a second on each of them.
 #[test]
 fn a_response_on_its_way_does_not_protect_a_client() {
     let connections = behind_proxy();
