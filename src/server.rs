@@ -147,7 +147,7 @@ pub(crate) async fn serve(
     supervisor::ready();
 
     stop_signals.recv().await;
-    // Shutdown. First `/readyz` answers 503, so that load balancers stop sending requests to this server.
+    // Begin the shutdown. First, `/readyz` responds with 503, so that load balancers stop sending requests to this server.
     app.is_stopping.store(true, Ordering::Release);
     supervisor::stopping();
     tracing::info!("stopping: /readyz answers 503");

@@ -80,8 +80,8 @@ impl Submission {
                 return Err(problem);
             }
             Ok(None) | Err(_) => {
-                // The server does not wait for the rest of the body. Only HTTP/2 can end a request without its connection, so any
-                // connection that is not shared ends after the response.
+                // The server does not wait for the rest of the body. HTTP/2 can end a request without its connection, but HTTP/1
+                // cannot. So a connection ends after the response, unless other clients share it.
                 if !is_shared {
                     app.connections.shutdown_peer(context.peer());
                 }

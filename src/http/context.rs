@@ -160,7 +160,7 @@ impl Context {
         Ok(served)
     }
 
-    /// Checks length and sender like [`Self::admit`], but not the host. For routes that are served for every host.
+    /// Checks length and sender like [`Self::admit`], but not the host. Used for routes that are served for every host.
     pub(crate) fn admit_for_any_host(&self) -> Result<(), Problem> {
         if self.body_bytes > u64::from(self.app.max_body_bytes) {
             return Err(Problem::TooLarge);

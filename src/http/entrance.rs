@@ -11,8 +11,8 @@
 //!    one of its cookies names a key that this server does not have, the key ring is read again. Then Salvo calls the handler. If
 //!    the handler may change something, it runs to completion even if the client disconnects (`web/changes.rs`).
 //!
-//! The admin listener checks the authority of each request (`admin_authorities.rs`), accepts a whole URL as the target, and has
-//! no hot routes. Salvo calls its handlers without further steps.
+//! The admin listener checks the authority (host and port) of each request (`admin_authorities.rs`), accepts a whole URL as the
+//! target, and has no hot routes. Salvo calls its handlers without further steps.
 //!
 //! Reading the key ring again: another node may already seal tokens with a key that was added after this node last read the key
 //! directory. So a request with such a cookie waits for a read that begins after the request arrived. Waiting requests share a

@@ -25,7 +25,7 @@ pub(crate) struct KeyWaits {
     by_network: DashMap<Network, usize>,
 }
 
-/// A waiting request. It counts until this is dropped.
+/// Slot of a waiting request. The request counts against the limits until the slot is dropped.
 struct WaitSlot<'a> {
     waits: &'a KeyWaits,
     network: Network,

@@ -23,7 +23,7 @@ use crate::web::cookie::CookieChange;
 pub(crate) struct Reply {
     status: StatusCode,
     headers: HeaderMap,
-    /// Whether `headers` has all fields of the response except `Set-Cookie`. Then no common fields are added.
+    /// Whether `headers` has all fields of the response except `Set-Cookie`. If so, no common fields are added.
     is_complete: bool,
     content: Content,
     cookie: CookieChange,

@@ -76,7 +76,7 @@ pub(crate) struct Tls {
 /// A loaded certificate, in the form that rustls uses.
 struct Loaded {
     config: Arc<ServerConfig>,
-    /// Hash of the bytes of both files. It shows whether they have changed.
+    /// Hash of the bytes of both files. A different hash shows that the files have changed.
     digest: [u8; 32],
     valid_from: UnixTime,
     expires_at: UnixTime,

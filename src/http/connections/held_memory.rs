@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(super) struct HeldMemory {
     entries: Vec<Entry>,
-    /// Whether the connection is being closed to free this memory. Its entries count as closing until they are dropped.
+    /// Whether the connection is being closed to free this memory. If so, its entries count in `Connections::closing_bytes`.
     is_closing: bool,
 }
 

@@ -141,7 +141,7 @@ impl Slot {
     pub(super) fn begin_exchange(&self, now: u64) {
         self.exchanges_begun.fetch_add(1, Ordering::Relaxed);
         self.open_exchanges.fetch_add(1, Ordering::Relaxed);
-        // Not `store`: another request may wait for its body, and has postponed the idle timeout.
+        // `store` would be wrong: another request that waits for its body may have postponed the idle timeout.
         self.active_at.fetch_max(now, Ordering::Relaxed);
     }
 

@@ -17,7 +17,7 @@ const SITE_FACTOR: u32 = 10;
 const COUNT_BITS: u32 = 16;
 /// Base-2 logarithm of the number of slots of the table of known networks.
 const KNOWN_BITS: u32 = 18;
-/// Number of slots in which a key can be stored.
+/// Number of slots of a set: a key can be stored in each of them.
 const WAYS: usize = 8;
 
 /// Rates of all limits, from the settings.

@@ -32,8 +32,8 @@ type Slot = [u64; 2];
 /// A table of deadlines.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// All slots. The system provides each memory page, filled with zeros, at its first use. So a table needs physical memory
-    /// only for the pages in use.
+    /// Slots of all sets. The system provides each memory page, filled with zeros, at its first use. So a table needs physical
+    /// memory only for the pages in use.
     slots: Vec<Slot>,
     /// Number of slots of a set.
     ways: usize,

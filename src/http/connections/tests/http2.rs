@@ -163,7 +163,7 @@ async fn a_request_counts_with_its_head_until_its_response() {
     let response = frames(long, "page").await;
     assert!((4 * KIB..5 * KIB).contains(&held_bytes(&connections)), "{}", held_bytes(&connections));
     advance_to(89);
-    assert!(!connection.slot.is_closing(), "the stall timeout of a response does not begin with its request");
+    assert!(!connection.slot.is_closing(), "the stall timeout begins with the response, not with the request");
     advance_to(92);
     assert!(connection.slot.is_closing());
     drop(response);
