@@ -59,8 +59,8 @@ use verify::VerifyRoute;
 /// Returns the routes of the public listener.
 pub(crate) fn public(app: AppHandle) -> Routes {
     let resources = [
-        // URLs that users type. They redirect and never answer 200: a proxy that sends its verify requests here by mistake would
-        // take a 200 as permission to let the client's request pass.
+        // URLs that users type. The response is a redirect and never 200: a proxy that sends its verify requests here by mistake
+        // would take a 200 as permission to let the client's request pass.
         Resource::at("/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
         Resource::at("/auth").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
         Resource::at("/auth/").get(Reread::Never, |_| Ok(Reply::found("/auth/status"))),
@@ -137,8 +137,9 @@ mod tests {
             let mut served: BTreeSet<&str> = BTreeSet::new();
             for (path, rereads) in routes.resources() {
                 let methods: BTreeSet<_> = rereads.iter().map(|(method, _)| method).collect();
-                let of_path = described.get(path).unwrap_or_else(|| panic!("{path} is not in src/http/openapi/"));
-                assert_eq!(of_path.iter().collect::<BTreeSet<_>>(), methods, "{path}");
+                let described_methods =
+                    described.get(path).unwrap_or_else(|| panic!("{path} is not in src/http/openapi/"));
+                assert_eq!(described_methods.iter().collect::<BTreeSet<_>>(), methods, "{path}");
                 served.insert(path);
                 assert!(page.contains(&format!("| `{path}` |")), "{path} is not in docs/reference/http.md");
                 if !routes.is_public() {
@@ -163,7 +164,7 @@ mod tests {
                 let refused = refused.into_iter().filter(|method| !methods.contains(method));
                 for method in refused {
                     assert!(
-                        matches!(routes.find(&method, &example), routes::Found::OtherMethods(_)),
+                        matches!(routes.find(&method, &example), routes::RouteMatch::OtherMethods(_)),
                         "{method} {path}"
                     );
                 }

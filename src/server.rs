@@ -1,6 +1,6 @@
 //! The server process: starts the store, the background tasks and the two listeners, and shuts them down gracefully.
 //!
-//! Invariant: no request is served before the whole revocation list is loaded. At the shutdown, the revocations of
+//! Invariant: no request is served before the whole revocation list is loaded. During the shutdown, the revocations of
 //! finished requests are written to the store before the process ends. Called by `sealjar serve` (`cli/serve.rs`).
 
 mod acceptor;
@@ -77,7 +77,7 @@ pub(crate) async fn serve(
     hardening: Hardening,
     on_ready: impl FnOnce(Ready<'_>),
 ) -> Result<(), ServeError> {
-    // The handler of SIGHUP is installed first. Without a handler, SIGHUP would end the process during the start.
+    // Install the handler of SIGHUP first. Without a handler, SIGHUP would end the process during the start.
     let hangups = signal(SignalKind::hangup())?;
     // Load everything that the server needs before the first request. An error here prevents the start.
     let pages = Pages::open(&settings.pages, settings.sites.plain_http())?;
@@ -147,7 +147,7 @@ pub(crate) async fn serve(
     supervisor::ready();
 
     stop_signals.recv().await;
-    // Shutdown. First `/readyz` answers 503, so that load balancers stop sending requests to this server.
+    // Begin the shutdown. First, `/readyz` responds with 503, so that load balancers stop sending requests to this server.
     app.is_stopping.store(true, Ordering::Release);
     supervisor::stopping();
     tracing::info!("stopping: /readyz answers 503");
@@ -166,7 +166,7 @@ pub(crate) async fn serve(
     if tokio::time::timeout(FLUSH_TIMEOUT, app.changes.finish()).await.is_err() {
         tracing::error!("requests that change something did not end in time: their outcome is not known");
     }
-    // The last revocations are written, and then the report of this node is deleted.
+    // Write the last revocations, and then delete the report of this node.
     background.iter().for_each(JoinHandle::abort);
     let flushed = commit_task.finish(FLUSH_TIMEOUT).await;
     reporting.finish().await;

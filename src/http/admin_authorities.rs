@@ -28,7 +28,7 @@ pub(crate) struct AdminAuthorities(Vec<Name>);
 struct Name {
     /// Host name in lower case.
     host: String,
-    /// The only port. `None` for every port.
+    /// Port that a request must name. `None` if every port is accepted.
     port: Option<u16>,
 }
 
@@ -36,7 +36,7 @@ struct Name {
 const MAX_LOGGED_BYTES: usize = 128;
 
 impl AdminAuthorities {
-    /// Parses names.
+    /// Parses the names in `http.admin_authorities`.
     ///
     /// # Errors
     /// The first text that is not a valid name.
@@ -50,8 +50,8 @@ impl AdminAuthorities {
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, may name none: browsers always
-    /// name one.
+    /// Checks the authority that a request names. A request of HTTP/1.0, such as a health check, is accepted without an
+    /// authority, because browsers always name one.
     pub(crate) fn check<B>(&self, request: &HyperRequest<B>) -> Result<(), Problem> {
         let uri = request.uri();
         let headers = request.headers();
@@ -86,7 +86,8 @@ fn is_address(host: &str) -> bool {
     v6.map_or_else(|| host.parse::<Ipv4Addr>().is_ok(), |inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
-/// Returns whether the host is `localhost`, a name below it, or a name without a dot, such as that of a container or a service.
+/// Returns whether the host is `localhost`, a name below it, or a name without a dot, such as the name of a container or a
+/// service.
 fn is_local_name(host: &str) -> bool {
     let is_label = |label: &str| label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     host.strip_suffix(".localhost").unwrap_or(host).split('.').all(is_label)

@@ -1,8 +1,8 @@
 //! Reads the bodies of requests that change something: JSON or a form, with a maximum length and a timeout. Checks the form
 //! token.
 //!
-//! From the end of the body to the response, the connection of the request is protected from eviction (`connections.rs`). There
-//! is one exception: waits that any client can cause ([`Submission::pause_work`]).
+//! From the end of the body to the response, the connection of the request is protected from eviction (`connections.rs`). The
+//! protection is paused during waits that any client can cause ([`Submission::pause_work`]).
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -80,8 +80,8 @@ impl Submission {
                 return Err(problem);
             }
             Ok(None) | Err(_) => {
-                // The server does not wait for the rest of the body. Only HTTP/2 can end a request without its connection, so any
-                // connection that is not shared ends after the response.
+                // The server does not wait for the rest of the body. HTTP/2 can end a request without its connection, but HTTP/1
+                // cannot. So a connection ends after the response, unless other clients share it.
                 if !is_shared {
                     app.connections.shutdown_peer(context.peer());
                 }
@@ -98,12 +98,13 @@ impl Submission {
         Ok(submission)
     }
 
-    /// Removes the protection from eviction until the returned guard is dropped. For a wait that any client can cause.
+    /// Removes the protection from eviction until the returned guard is dropped. To be called for a wait that any client can
+    /// cause.
     pub(crate) fn pause_work(&self, timeout: Duration) -> PausedWork<'_> {
         self.work.pause(timeout)
     }
 
-    /// Refuses a form of a browser unless it has one of our form tokens, bound to something that `may_act` accepts (rule 3 of
+    /// Refuses a form of a browser unless it has a form token of this server whose binding `may_act` accepts (rule 3 of
     /// `csrf.rs`).
     pub(crate) fn check_token(
         &self,
@@ -120,9 +121,9 @@ impl Submission {
         }
     }
 
-    /// Refuses a browser's form before login unless it has the token of a login form. If a page of the same origin sent the form,
-    /// every such token is accepted, even an old one: the cookie of the form may have expired, or belong to another tab. For
-    /// other senders, the token must be bound to the cookie.
+    /// Refuses a browser's form before login unless it has the token of a login form. If a page of the same origin sent the
+    /// form, every such token is accepted, even an old one, because the cookie of the form may have expired or belong to
+    /// another tab. For other senders, the token must be bound to the cookie.
     pub(crate) fn check_sign_in_token(&self, context: &Context) -> Result<(), Problem> {
         self.check_token(context, |bound| match (bound, self.sender) {
             (FormBinding::Session(_), _) => false,
@@ -131,7 +132,7 @@ impl Submission {
         })
     }
 
-    /// Returns whether the request needs a form token, which proves that one of our pages sent it.
+    /// Returns whether the request needs a form token, which proves that a page of this server sent it.
     fn needs_token(&self) -> bool {
         self.sender != Sender::Program && self.media_type != Some(MediaType::Json)
     }
@@ -163,8 +164,8 @@ impl Submission {
 
     /// Returns the return URL in the form, or `None` if there is none or it is not allowed.
     pub(crate) fn return_url(&self, context: &Context) -> Option<ReturnUrl> {
-        let own = &context.served().ok()?.origin;
-        ReturnUrl::parse(&self.field("rd")?, own, &context.app.hosts)
+        let own_origin = &context.served().ok()?.origin;
+        ReturnUrl::parse(&self.field("rd")?, own_origin, &context.app.hosts)
     }
 
     pub(crate) fn is_form(&self) -> bool {
@@ -205,7 +206,7 @@ pub(crate) fn discard(version: Version, headers: &HeaderMap, body: impl Body + I
     }
 }
 
-/// Reads a body in a task, within limits, or drops it (HTTP/2). For a client that does not wait for `100 Continue`.
+/// Reads a body in a task, within limits, or drops it (HTTP/2). Called only if the client does not wait for `100 Continue`.
 fn read_and_discard(version: Version, body: impl Body + Into<ReqBody>) {
     const MAX_BYTES: usize = 1 << 20;
     const TIMEOUT: Duration = Duration::from_secs(5);
@@ -238,8 +239,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
-/// Returns the media type in the headers, without its parameters. Returns `None` if it is another type, is absent, or occurs
-/// several times.
+/// Returns the media type in the `Content-Type` field, without its parameters. Returns `None` for any other type, or if the field
+/// is absent or occurs several times.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {

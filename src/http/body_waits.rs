@@ -3,9 +3,9 @@
 //! A proxy that forwards requests before their bodies are complete sends the requests of all its clients over the same few
 //! connections. Suppose that an attacker sends many request heads without bodies. If their memory reached the limit for HTTP/2,
 //! the connections that have waited longest would be closed, together with the requests of other clients. So the number of
-//! requests that wait for a body is limited. When one too many begins to wait, another one is evicted: the oldest request of the
-//! network with the most waiting requests. Networks that may belong to one client, such as the /64s of an IPv6 /48, are first
-//! counted together.
+//! requests that wait for a body is limited. When a new request exceeds the limit, one request is evicted: the oldest request
+//! of the network with the most waiting requests. Networks that may belong to one client, such as the /64s of an IPv6 /48, are
+//! first counted together.
 //!
 //! Called by `Submission::read` (`body.rs`), which answers an evicted request with 408. The limits for memory are in
 //! `connections/exchange.rs`.
@@ -32,7 +32,7 @@ pub(crate) struct BodyWaits {
 struct Queue {
     /// Number of requests that have begun to wait so far.
     begun: u64,
-    /// Waiting requests by their number in this count, so the oldest one is the first.
+    /// Waiting requests by their number in this count, so the first entry is the oldest request.
     waiting: BTreeMap<u64, Waiting>,
 }
 
@@ -97,20 +97,20 @@ impl BodyWaits {
 
 impl Queue {
     /// Evicts one request. Chooses the neighborhood (IPv4 /24 or IPv6 /48) with the most requests, then the network in it with
-    /// the most requests, and then its oldest request. Among several with the same number, chooses the one with the oldest
-    /// request.
+    /// the most requests, and then its oldest request. Among several of the same size, chooses the neighborhood or
+    /// network with the oldest request.
     fn evict_one(&mut self) {
         let all: Vec<_> = self.waiting.iter().map(|(number, wait)| (*number, wait.network)).collect();
-        let of_neighborhood = of_largest_group(&all, Network::neighborhood);
-        if let Some((oldest, _)) = of_largest_group(&of_neighborhood, |network| network).first() {
+        let neighborhood_requests = requests_of_largest_group(&all, Network::neighborhood);
+        if let Some((oldest, _)) = requests_of_largest_group(&neighborhood_requests, |network| network).first() {
             self.waiting.remove(oldest);
         }
     }
 }
 
-/// Returns the requests of the group of networks with the most requests. Among several such groups, it is the one that comes
+/// Returns the requests of the group of networks with the most requests. Among several such groups, chooses the group that comes
 /// first in `waiting`.
-fn of_largest_group(waiting: &[(u64, Network)], group: impl Fn(Network) -> Network) -> Vec<(u64, Network)> {
+fn requests_of_largest_group(waiting: &[(u64, Network)], group: impl Fn(Network) -> Network) -> Vec<(u64, Network)> {
     let mut counts = HashMap::<_, usize>::new();
     for (_, network) in waiting {
         *counts.entry(group(*network)).or_default() += 1;
@@ -150,7 +150,7 @@ mod tests {
         let waits = BodyWaits::default();
         let mut first = waits.begin(network(1));
         let mut others: Vec<_> = (0..BodyWaits::MAX_WAITING).map(|_| waits.begin(network(2))).collect();
-        assert!(!first.is_evicted(), "it is the oldest, but the only one of its network");
+        assert!(!first.is_evicted(), "it is the oldest request, but its network has no other request");
         assert!(others[0].is_evicted() && !others[1].is_evicted());
         let mut last = waits.begin(network(1));
         assert!(others[1].is_evicted() && !others[2].is_evicted() && !last.is_evicted() && !first.is_evicted());
@@ -164,14 +164,14 @@ mod tests {
         let waits = BodyWaits::default();
         let office = Network::V4(Ipv4Addr::new(198, 51, 100, 7));
         let [mut one, mut other] = [(); 2].map(|()| waits.begin(office));
-        let in_house = |number: u16| Network::V6([0x2001, 0xdb8, 7, number]);
-        let mut house: Vec<_> = (0..200).map(|number| waits.begin(in_house(number))).collect();
+        let network_in_house = |number: u16| Network::V6([0x2001, 0xdb8, 7, number]);
+        let mut house: Vec<_> = (0..200).map(|number| waits.begin(network_in_house(number))).collect();
         assert!(!one.is_evicted() && !other.is_evicted());
         assert!(house[73].is_evicted() && !house[74].is_evicted());
-        let _again = waits.begin(in_house(199));
+        let _again = waits.begin(network_in_house(199));
         assert!(
             house[199].is_evicted() && !house[74].is_evicted(),
-            "within the neighborhood, the network with two requests"
+            "the network with two requests is the largest of the neighborhood"
         );
     }
 

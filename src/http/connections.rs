@@ -1,24 +1,24 @@
 //! The open connections of one listener: closes connections that are idle or stalled for too long, and evicts connections when
 //! the listener is full or HTTP/2 uses too much memory.
 //!
-//! **At the connection limit**, the connections that have waited longest are closed: those that have waited longest for a
-//! complete request, or for the client to take the response. So an attacker who holds connections open, in any slow way, keeps no
-//! client out. Connections of trusted proxies are closed only if no other connection can be. A connection whose request is
-//! complete and in progress is never closed. Only requests with a body report that they are in progress (`Submission::read`),
-//! because all other requests wait for nothing but the key ring.
+//! **At the connection limit**, the connections that have waited longest are closed. A connection waits if its request is not
+//! complete, or if the client does not take the response. So an attacker who holds connections open, by any slow method, cannot
+//! exclude other clients. Connections of trusted proxies are closed only if no other connection can be closed. A connection whose
+//! request is complete and in progress is never closed. Only requests with a body report that they are in progress
+//! (`Submission::read`), because other requests wait only for the key ring.
 //!
 //! **In HTTP/2**, activity means that a request has arrived or that a response was taken; bytes on the socket do not count
 //! (`exchange.rs`). If requests and responses use too much memory, connections are closed: ordinary clients first, trusted
-//! proxies last, and in each class the connection that has held an entry longest. A request in progress protects only a
-//! connection that holds little more memory than one request. The memory of a closed connection is free only when the runtime has
-//! dropped its tasks, and a burst of requests can be faster than that. So this memory counts until then, and above twice the
-//! limit, new requests of ordinary clients are refused.
+//! proxies last. In each class, the connection with the oldest entry is closed first. A request in progress protects a
+//! connection of an ordinary client only if the connection uses little more memory than one request. The memory of a closed
+//! connection is freed only when the runtime has dropped its tasks, and a burst of requests can be faster than that. So this
+//! memory counts until then. Above twice the limit, new requests of ordinary clients are refused.
 //!
-//! Waiting time is measured as the number of connections opened since then, and other times come from the clock value that
-//! [`Connections::watch`] stored last. So code that handles bytes reads no clock, sets no timer, takes no lock and allocates
-//! nothing.
+//! The waiting time of a connection is measured as the number of connections that were opened since the wait began. Other times
+//! come from the clock value that [`Connections::watch`] stored last. So code that handles bytes reads no clock, sets no timer,
+//! takes no lock and allocates nothing.
 //!
-//! `server/admission.rs` asks for capacity before it accepts a connection, and `server/stream.rs` reports reads and writes.
+//! `server/acceptor.rs` waits for capacity before it serves a connection, and `server/stream.rs` reports reads and writes.
 
 pub(crate) mod exchange;
 mod held_memory;
@@ -61,8 +61,8 @@ pub(crate) struct Connections {
     entries_created: AtomicU64,
     /// Approximate memory of HTTP/2 requests without a response and of responses that were not taken yet.
     held_bytes: AtomicUsize,
-    /// The part of this memory that belongs to connections that are being closed for it. It counts here instead, until it is
-    /// dropped.
+    /// Approximate memory of the same type that belongs to connections that are being closed to free memory. It is not part of
+    /// `held_bytes`. It counts here until it is dropped.
     closing_bytes: AtomicUsize,
     /// Notified when a connection has ended, or may be closed from now on.
     changed: Notify,
@@ -87,7 +87,7 @@ impl Open {
     }
 }
 
-/// Identity of the other end of a connection. With it, the connection of a request is found.
+/// Identity of the other end of a connection. Used to find the connection of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Peer {
     Ip(SocketAddr),
@@ -119,17 +119,18 @@ pub(crate) enum Capacity {
 }
 
 impl Connections {
-    /// Maximum time from the end of a handler until its response reaches the socket. So it is also the maximum wait of
+    /// Maximum time from the end of a handler until its response reaches the socket. A connection is protected from eviction for
+    /// this time. Because no notification is sent when the protection ends, this is also the maximum wait of
     /// [`Connections::wait_for_change`].
     const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-    /// Maximum number of connections that are closed in one step. At the limit, a step closes one connection of each 64, so that
-    /// a flood of new connections does not cause a search of all connections for each one of them.
+    /// Maximum number of connections that are closed in one step. A step closes one connection for each 64 that are open. So in a
+    /// flood of new connections, one search of all connections frees slots for many new ones.
     const MAX_CLOSED_AT_ONCE: usize = 64;
     /// Interval between two readings of the clock.
     const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
-    /// Maximum time in which a client takes no byte of a response. In HTTP/2, it is the maximum time until the client has taken
-    /// all of it. A trusted proxy's connection carries the requests of many clients, so such a connection is closed only if none
-    /// of its HTTP/2 requests ended in this time.
+    /// Maximum time in which a client takes no byte of a response. In HTTP/2, maximum time until the client has taken the whole
+    /// response. The connection of a trusted proxy carries the requests of many clients, so it is closed only if none of its
+    /// HTTP/2 requests ended in this time.
     const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
     pub(crate) fn new(limit: usize, idle_timeout: Duration, proxies: TrustedProxies) -> Arc<Self> {
@@ -208,9 +209,9 @@ impl Connections {
         (open / Self::MAX_CLOSED_AT_ONCE).clamp(1, Self::MAX_CLOSED_AT_ONCE)
     }
 
-    /// Closes idle and stalled connections, forever. A connection is idle if no request was complete within `idle_timeout` from
-    /// its first byte, or if no request began within `idle_timeout` after the last response. It is stalled if the client took
-    /// nothing of a response for [`Self::STALL_TIMEOUT`].
+    /// Closes idle and stalled connections, without end. A connection is idle if a request is not complete within `idle_timeout`
+    /// after its first byte, or if no request begins within `idle_timeout` after the last response. A connection is stalled if
+    /// the client took nothing of a response for [`Self::STALL_TIMEOUT`].
     pub(crate) async fn watch(&self) {
         let mut ticks = tokio::time::interval(Self::CLOCK_INTERVAL);
         loop {
@@ -227,9 +228,10 @@ impl Connections {
         let stall_limit = before(Self::STALL_TIMEOUT);
         let mut open = self.lock();
         self.evict_for_memory(&mut open, now);
-        let is_over = |slot: &&Arc<Slot>| slot.is_stalled_before(stall_limit) || slot.is_idle_before(idle_limit, now);
-        let over: Vec<_> = open.slots.values().filter(is_over).cloned().collect();
-        over.iter().for_each(|slot| open.close(slot));
+        let is_timed_out =
+            |slot: &&Arc<Slot>| slot.is_stalled_before(stall_limit) || slot.is_idle_before(idle_limit, now);
+        let timed_out: Vec<_> = open.slots.values().filter(is_timed_out).cloned().collect();
+        timed_out.iter().for_each(|slot| open.close(slot));
     }
 
     /// Starts a graceful shutdown of every connection: each one ends when it has no request in progress.
@@ -239,7 +241,7 @@ impl Connections {
 
     /// Starts a graceful shutdown of the peer's connection: it ends when it has no request in progress.
     pub(crate) fn shutdown_peer(&self, address: &conn::SocketAddr) {
-        self.of_peer(address).iter().for_each(|slot| slot.shutdown.cancel());
+        self.slots_of_peer(address).iter().for_each(|slot| slot.shutdown.cancel());
     }
 
     /// Closes all connections immediately.
@@ -281,7 +283,8 @@ impl Connections {
         Connection { connections: self.clone(), key, slot }
     }
 
-    fn of_peer(&self, address: &conn::SocketAddr) -> Vec<Arc<Slot>> {
+    /// Returns the open connections with this peer address.
+    fn slots_of_peer(&self, address: &conn::SocketAddr) -> Vec<Arc<Slot>> {
         let open = self.lock();
         let peer = Peer::of(address);
         open.slots.range((peer, 0)..=(peer, u64::MAX)).map(|(_, slot)| slot.clone()).collect()
@@ -292,7 +295,7 @@ impl Connections {
     }
 }
 
-/// An open connection. Its stream reports reads and writes here. The connection counts until this is dropped.
+/// An open connection. Its stream reports reads and writes here. The connection counts until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
     connections: Arc<Connections>,

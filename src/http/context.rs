@@ -46,12 +46,13 @@ impl Context {
         Self { app, head, peer, body_bytes, id: None, has_reread_keys: AtomicBool::new(false) }
     }
 
-    /// Converts the context for a request that may wait ([`AppHandle::load`](crate::http::app::AppHandle::load) has the reason).
+    /// Converts the context for a request that may wait. [`AppHandle::load`](crate::http::app::AppHandle::load) explains why
+    /// this is necessary.
     pub(crate) fn into_long_lived(self) -> Self {
         Self { app: Guard::from_inner(Guard::into_inner(self.app)), ..self }
     }
 
-    /// Converts the context for a request that may wait, and gives it an id: the one from a trusted proxy, or a new random id.
+    /// Converts the context for a request that may wait, and gives it an id: the id from a trusted proxy, or a new random id.
     pub(crate) fn identified(self) -> Self {
         let id = self.id_of_proxy().unwrap_or_else(RequestId::random);
         Self { id: Some(id), ..self.into_long_lived() }
@@ -121,8 +122,8 @@ impl Context {
         Ok(self.app.hosts.find_public(self.uri(), self.headers())?)
     }
 
-    /// Returns the host that the request names, to show it on a page. This server may not serve the host. The text is empty if
-    /// the request does not name exactly one host.
+    /// Returns the host that the request names, to show it on a page. The host is not necessarily one that this server serves.
+    /// The text is empty if the request does not name exactly one host.
     pub(crate) fn host(&self) -> Cow<'_, str> {
         /// Maximum length of a host name and a port.
         const MAX_BYTES: usize = 260;
@@ -146,7 +147,7 @@ impl Context {
     /// Returns the site of the host that the request names.
     ///
     /// # Errors
-    /// As for [`Self::served`].
+    /// All errors of [`Self::served`].
     pub(crate) fn site(&self) -> Result<Site, Problem> {
         self.served().map(|served| served.site)
     }
@@ -159,7 +160,7 @@ impl Context {
         Ok(served)
     }
 
-    /// Checks length and sender like [`Self::admit`], but not the host. For routes that are served for every host.
+    /// Checks length and sender like [`Self::admit`], but not the host. Used for routes that are served for every host.
     pub(crate) fn admit_for_any_host(&self) -> Result<(), Problem> {
         if self.body_bytes > u64::from(self.app.max_body_bytes) {
             return Err(Problem::TooLarge);
@@ -181,13 +182,13 @@ impl Context {
         Ok(())
     }
 
-    /// Returns whether [`Self::reread_keys`] has waited. The handler of a hot route is then called a second time. It must not
-    /// count and log again what it has counted and logged in the first call.
+    /// Returns whether [`Self::reread_keys`] has waited. If it has, the handler of a hot route is called a second time. The
+    /// second call must not count or log anything that the first call has counted or logged.
     pub(crate) fn has_reread_keys(&self) -> bool {
         self.has_reread_keys.load(Ordering::Relaxed)
     }
 
-    /// Returns the id of the request: its own or, on hot routes, the one from a trusted proxy. `None` if it has neither.
+    /// Returns the id of the request. On hot routes, returns the id from a trusted proxy, or `None` if the proxy sent no id.
     pub(crate) fn any_id(&self) -> Option<RequestId> {
         self.id.clone().or_else(|| self.id_of_proxy())
     }
@@ -202,7 +203,7 @@ impl Context {
             return Span::none();
         };
         let trace_id = self.is_from_proxy().then(|| trace_id(self.headers())).flatten();
-        // At the level `error`, the span is enabled whenever audit events are.
+        // The span has the level `error`, so that it is enabled whenever audit events are enabled.
         tracing::error_span!(target: "sealjar::audit", "request", request_id = id.as_str(), trace_id)
     }
 }

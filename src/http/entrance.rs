@@ -3,21 +3,21 @@
 //! 1. The memory of an HTTP/2 request is counted until the client has received the response (`connections/exchange.rs`). The
 //!    request is refused if HTTP/2 requests and responses already use too much memory, or if it has too many header fields.
 //! 2. A request target that is a whole URL is refused with 400. [`Routes`] looks up the path exactly as it was sent: another
-//!    spelling of a route is 404, and another method is 405.
-//! 3. A *hot* route is handled here: synchronously, from memory, and without Salvo's routing, which would cost more than opening
-//!    a token. If the session is refused because this server does not have the key of the token, the key ring is read again, and
-//!    the handler is called a second time.
+//!    spelling of a path gets 404, and another method gets 405.
+//! 3. A request to a *hot* route is handled here: synchronously, from memory, and without Salvo's routing, which would cost
+//!    more than opening a token. If the session is refused because this server does not have the key of the token, the key ring
+//!    is read again, and the handler is called a second time.
 //! 4. Any other request must pass the checks of host, length and origin. (The assets of the pages are served for every host.) If
 //!    one of its cookies names a key that this server does not have, the key ring is read again. Then Salvo calls the handler. If
 //!    the handler may change something, it runs to completion even if the client disconnects (`web/changes.rs`).
 //!
-//! The admin listener checks the authority of each request (`admin_authorities.rs`), accepts a whole URL as the target, and has
-//! no hot routes. Salvo calls its handlers without further steps.
+//! The admin listener checks the authority (host and port) of each request (`admin_authorities.rs`), accepts a whole URL as the
+//! target, and has no hot routes. Salvo calls its handlers without further steps.
 //!
 //! Reading the key ring again: another node may already seal tokens with a key that was added after this node last read the key
-//! directory. So a request with such a cookie waits for a read that begins after the request arrived. BoxedFuture requests share
-//! a read, and there are at most ten reads a second (`sync/key_directory.rs`). Any client can invent a key id, so the number of
-//! waiting requests is limited (`key_waits.rs`). The token of a form is in the body: `Submission::read` handles its key in the
+//! directory. So a request with such a cookie waits for a read that begins after the request arrived. Waiting requests share a
+//! read, and at most ten reads begin in a second (`sync/key_directory.rs`). Any client can invent a key id, so the number of
+//! waiting requests is limited (`key_waits.rs`). The token of a form is in the body. So `Submission::read` checks its key in the
 //! same way, unless the request has waited already.
 
 use std::future::{Ready, ready};
@@ -43,7 +43,7 @@ use crate::http::problem::Problem;
 use crate::http::proxy_hints;
 use crate::http::reply::Reply;
 use crate::http::request_id::X_REQUEST_ID;
-use crate::http::routes::{Found, Reread, Routes, ServedFor, SyncHandler};
+use crate::http::routes::{Reread, RouteMatch, Routes, ServedFor, SyncHandler};
 use crate::log_sampler::sampled;
 use crate::metrics::{HTTP2_REFUSED, VERIFICATIONS};
 
@@ -112,36 +112,36 @@ impl<S> Entrance<S> {
         S: Service<HyperRequest<ReqBody>, Response = HttpResponse, Error = hyper::Error, Future = BoxedFuture>,
         B: Body + Into<ReqBody>,
     {
-        let found = self.routes.find(request.method(), request.uri().path());
+        let route_match = self.routes.find(request.method(), request.uri().path());
         if !self.routes.is_public() {
             let outcome = self.routes.app.load().admin_authorities.check(&request);
             if let Err(problem) = outcome {
                 return ready_response(self.refuse_admin_request(request, problem, None));
             }
-            return match found {
-                Found::Hot(_) | Found::Handler(..) => Either::Right(self.salvo.call(request.map(Into::into))),
-                Found::OtherMethods(allow) => {
+            return match route_match {
+                RouteMatch::Hot(_) | RouteMatch::Handler(..) => Either::Right(self.salvo.call(request.map(Into::into))),
+                RouteMatch::OtherMethods(allow) => {
                     ready_response(self.refuse_admin_request(request, Problem::METHOD_NOT_ALLOWED, Some(allow)))
                 }
-                Found::Nothing => ready_response(self.refuse_admin_request(request, Problem::NOT_FOUND, None)),
+                RouteMatch::Nothing => ready_response(self.refuse_admin_request(request, Problem::NOT_FOUND, None)),
             };
         }
         let access = Access::begin();
         let (head, body) = request.into_parts();
-        let is_refused = has_absolute_target(&head);
+        let is_absolute = has_absolute_target(&head);
         let context = Context::new(self.routes.app.load(), head, self.peer.clone(), body.size_hint().lower());
-        let reply = match found {
-            _ if is_refused => Problem::Authority.into(),
-            Found::Handler(reread, served_for) => match admit(&context, served_for) {
+        let reply = match route_match {
+            _ if is_absolute => Problem::Authority.into(),
+            RouteMatch::Handler(reread, served_for) => match admit(&context, served_for) {
                 Ok(()) => return self.call_handler(context.identified(), reread, body, access),
                 Err(problem) => problem.into(),
             },
-            Found::Hot(handler) => {
+            RouteMatch::Hot(handler) => {
                 body::discard(context.version(), context.headers(), body);
                 return handle_hot(context, handler, access);
             }
-            Found::OtherMethods(allow) => Reply::from(Problem::METHOD_NOT_ALLOWED).allow(allow),
-            Found::Nothing => Problem::NOT_FOUND.into(),
+            RouteMatch::OtherMethods(allow) => Reply::from(Problem::METHOD_NOT_ALLOWED).allow(allow),
+            RouteMatch::Nothing => Problem::NOT_FOUND.into(),
         };
         body::discard(context.version(), context.headers(), body);
         ready_response(refuse_public_request(context, reply, access))
@@ -160,7 +160,7 @@ impl<S> Entrance<S> {
         } else {
             body.into()
         };
-        // Salvo's request has only the parts that handlers use. The context has the others.
+        // Salvo's request has only the parts that handlers read from it. The context has all other parts.
         let context = Arc::new(context);
         let mut request = HyperRequest::new(body);
         request.method_mut().clone_from(context.method());
@@ -171,13 +171,13 @@ impl<S> Entrance<S> {
         // Only methods that are not safe may change something.
         let changes = (!context.method().is_safe()).then(|| context.app.changes.clone());
         let response = async move {
-            let called = async {
+            let reread_and_call = async {
                 match reread_keys(&context, reread).await {
                     Ok(()) => call.await,
                     Err(problem) => Ok(context.respond(problem.into())),
                 }
             };
-            let mut response = called.instrument(span).await?;
+            let mut response = reread_and_call.instrument(span).await?;
             finish(&context, &mut response, access);
             Ok(response)
         };
@@ -209,7 +209,7 @@ impl<S> Entrance<S> {
     }
 }
 
-/// Checks host, length and origin of a request, and logs what its sender should know.
+/// Checks host, length and origin of a request, and logs hints for the operator of a proxy or an application.
 fn admit(context: &Context, served_for: ServedFor) -> Result<(), Problem> {
     proxy_hints::log_untrusted_proxy(context);
     let admitted = match served_for {
@@ -248,7 +248,7 @@ fn call_caught(context: &Context, handler: SyncHandler) -> Reply {
     })
 }
 
-/// Counts the outcome of a hot route, writes the response and logs it.
+/// Counts the outcome of a request to a hot route, writes the response and logs it.
 fn finish_hot(context: &Context, reply: Reply, access: Access) -> HttpResponse {
     VERIFICATIONS.add(reply.verification() as usize);
     let mut response = context.respond(reply);
@@ -289,8 +289,8 @@ fn finish(context: &Context, response: &mut HttpResponse, access: Access) {
 ///
 /// Such a request is refused, although RFC 9112 requires servers to accept the form. Clients use it only with forward proxies.
 /// But a reverse proxy may copy an unusual target of a client into its verify request, as Caddy's `forward_auth` does with
-/// `http:http://host/auth/login`. It would then get one of our pages with status 200, and take this status as permission to let
-/// the client's request pass.
+/// `http:http://host/auth/login`. The proxy would then get a page of this server with status 200, and take this status as
+/// permission to let the client's request pass.
 fn has_absolute_target(head: &Parts) -> bool {
     head.version != Version::HTTP_2 && head.uri.authority().is_some()
 }
@@ -315,8 +315,8 @@ fn too_many_fields_response() -> HttpResponse {
     response
 }
 
-/// Returns the response 503 to a request that is refused because of too much memory. It has no body, so it does not wait for an
-/// HTTP/2 flow-control window, and its memory need not be counted.
+/// Returns the response 503 to a request that is refused because too much memory is in use. It has no body, so it does not wait
+/// for an HTTP/2 flow-control window, and its memory need not be counted.
 fn overloaded_response() -> HttpResponse {
     let mut response = HttpResponse::new(ResBody::None);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -21,7 +21,7 @@ pub(crate) struct Family {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Label {
     pub(crate) name: &'static str,
-    /// All values. Empty if the only value is the version of the server.
+    /// All values that the label can have. Empty if the only value is the version of the server.
     pub(crate) values: &'static [&'static str],
 }
 

@@ -1,8 +1,8 @@
 //! Forwarded header fields: the client, method, host and target of a client's request, as a trusted proxy reports them.
 //!
 //! A client can send these fields too, so they are accepted only from the configured proxies. There are two families of names
-//! (`X-Forwarded-*` and `X-Original-*`). A proxy that sets one family may pass on the client's own fields of the other. So a fact
-//! is accepted only if all fields that state it agree.
+//! (`X-Forwarded-*` and `X-Original-*`). A proxy that sets the fields of one family may forward fields of the other family that
+//! the client sent. So a fact is accepted only if all fields that state it agree.
 //!
 //! Used by the verify routes (`verify.rs`) and, for the address of the client, by every request (`context.rs`).
 
@@ -90,7 +90,7 @@ pub(crate) struct Forwarded<'r> {
     pub(crate) target: Option<&'r [u8]>,
 }
 
-/// Error for forwarded fields that contradict each other, or for an invalid method. It contains the name of the fact.
+/// Error for forwarded fields that contradict each other, or for an invalid method. Contains the name of the fact, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Contradiction(pub(crate) &'static str);
 
@@ -131,7 +131,7 @@ fn last_element(value: &[u8]) -> &[u8] {
     value.rsplit(|byte| *byte == b',').next().unwrap_or_default().trim_ascii()
 }
 
-/// Splits `scheme://host/target` into host and target. For any other text, the host is empty, which states nothing.
+/// Splits `scheme://host/target` into host and target. For any other text, the host is empty, which counts as no statement.
 fn split_url(url: &[u8]) -> (&[u8], &[u8]) {
     let Some(start) = memchr::memmem::find(url, b"://") else {
         return (b"", url);
@@ -164,7 +164,7 @@ mod tests {
         }
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         Forwarded::read(&headers)
-            .map(|found| (found.method.map(|method| method.to_string()), text(found.host), text(found.target)))
+            .map(|facts| (facts.method.map(|method| method.to_string()), text(facts.host), text(facts.target)))
     }
 
     fn facts(method: &str, host: &str, target: &str) -> Facts {

@@ -1,7 +1,8 @@
 //! Header fields that responses have in common.
 //!
-//! By default, caches do not store a response, no page can frame it, and its page loads only what the Content-Security-Policy
-//! allows. On hosts with TLS, browsers return only over TLS ([HSTS](https://www.rfc-editor.org/rfc/rfc6797)).
+//! By default, caches do not store a response, other pages cannot embed it in a frame, and a page in it loads only resources that
+//! the Content-Security-Policy allows. On hosts with TLS, browsers use only TLS from then on
+//! ([HSTS](https://www.rfc-editor.org/rfc/rfc6797)).
 //!
 //! The most frequent responses start from a prepared map with all their fields, because copying a map is much cheaper than
 //! filling it.
@@ -25,8 +26,8 @@ const COMMON: [(HeaderName, HeaderValue); 5] = [
     (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// Names of the common fields in a response to a verify request. Without them, a page of another origin could load the response
-/// as a script or in a frame, and so find out whether its user has access.
+/// Names of the common fields in a response to a verify request. Without these fields, a page of another origin could load the
+/// response as a script or in a frame, and so find out whether the user of the browser has access.
 const IN_VERIFY_RESPONSES: [HeaderName; 3] = [X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, CROSS_ORIGIN_RESOURCE_POLICY];
 /// Fields of a response that caches must not store.
 const NO_STORE: [(HeaderName, HeaderValue); 2] =
@@ -55,7 +56,7 @@ impl PreparedHeaders {
         json.extend(NO_STORE);
         let mut json_with_tls = json.clone();
         json_with_tls.insert(STRICT_TRANSPORT_SECURITY, HSTS_VALUE);
-        // A proxy shows this response to no browser, so it has only the necessary fields. Each field costs about 200
+        // A proxy does not forward this response to the browser, so it has only the necessary fields. Each field costs about 200
         // instructions.
         let mut verify_allowed = identity::empty_headers();
         verify_allowed.extend(media_type("text/plain"));

@@ -78,7 +78,7 @@ impl Readiness {
         ];
         let reasons: Vec<_> = checks.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect();
         Self {
-            degraded: Degradation::ALL.into_iter().filter_map(|degradation| degradation.found(app, now)).collect(),
+            degraded: Degradation::ALL.into_iter().filter_map(|degradation| degradation.message(app, now)).collect(),
             dumpable: app.hardening.dumpable,
             landlock: app.hardening.landlock.name(),
             lag_ms: app.lag.last_ms(),
@@ -118,7 +118,7 @@ pub(super) enum Degradation {
     StoreRolledBack,
     /// No key is active, so no token can be sealed.
     NoActiveKey,
-    /// The key directory could not be read for some time.
+    /// The key directory could not be read for more than [`Self::MAX_RING_AGE`].
     KeyRingUnreadable,
     /// The revocation list is stale, but the settings allow the server to use it.
     ListStale,
@@ -151,13 +151,13 @@ impl Degradation {
     }
 
     /// Returns the text for `/readyz`, or `None` if the problem does not exist now.
-    pub(super) fn found(self, app: &App, now: Now) -> Option<String> {
+    pub(super) fn message(self, app: &App, now: Now) -> Option<String> {
         let list = app.sessions.revocations();
         match self {
             Self::SignOutsNotStored => {
                 let unstored = app.committer.unstored_for(now).filter(|time| *time >= Self::COMMIT_TIMEOUT)?;
                 let since = UnixTime(now.wall.0.saturating_sub(unstored.as_secs()));
-                Some(format!("sign-outs have not been stored since {since}: after a restart, these sessions could be valid again"))
+                Some(format!("logouts have not been stored since {since}: after a restart, these sessions could be valid again"))
             }
             Self::DatabaseReplaced => app.store.is_replaced().then(|| {
                 "the database file was replaced or removed, so nothing is stored: put the original file back; restart the server only if the present file is the intended one, because everything that was not stored is then lost".to_owned()
@@ -179,7 +179,7 @@ impl Degradation {
             }
             // If stale sessions are refused (`revocation.when_stale`), the server is not ready instead.
             Self::ListStale => (!list.is_current(now) && list.may_accept_sessions(now))
-                .then(|| "the revocation list is stale: this server does not receive sign-outs of other nodes".to_owned()),
+                .then(|| "the revocation list is stale: this server does not receive logouts of other nodes".to_owned()),
         }
     }
 }

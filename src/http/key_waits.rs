@@ -1,9 +1,9 @@
 //! Limits the requests that wait because their token names a key that this server does not have.
 //!
-//! Any client can invent a key id, and a waiting request keeps its head and body in memory. The clients of a trusted proxy share
-//! its connections: if a few clients used all the memory that these may hold, the connections that have waited longest would be
-//! closed, together with the requests of other clients. So both the number of waiting requests of one network and their total are
-//! limited.
+//! Any client can invent a key id, and a waiting request keeps its head and body in memory. The clients of a trusted proxy
+//! share its connections. If a few clients used all the memory that is allowed for HTTP/2, the connections that have waited
+//! longest would be closed, together with the requests of other clients. So the number of waiting requests is limited, in total
+//! and per network.
 //!
 //! A server has two such limits ([`App`](crate::http::app::App)): for requests that wait for the key ring, and for those that
 //! wait for the reports of other nodes.
@@ -25,7 +25,7 @@ pub(crate) struct KeyWaits {
     by_network: DashMap<Network, usize>,
 }
 
-/// A waiting request. It counts until this is dropped.
+/// Slot of a waiting request. The request counts against the limits until the slot is dropped.
 struct WaitSlot<'a> {
     waits: &'a KeyWaits,
     network: Network,
@@ -43,7 +43,7 @@ impl KeyWaits {
         Self { free_slots: Semaphore::new(Self::MAX_WAITING), by_network: DashMap::new() }
     }
 
-    /// Runs `wait`, which a request of `client` needs because of its key.
+    /// Waits for `wait`, which a request of `client` needs because this server does not have the key of its token.
     ///
     /// # Errors
     /// [`Problem::KeyWaits`] without waiting, if too many requests wait already.

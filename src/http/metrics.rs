@@ -50,7 +50,7 @@ fn process(app: &App, now: Now, out: &mut Text) {
     out.single(families::READY, flag(Readiness::of(app, now).is_ready()));
     out.family(families::DEGRADED);
     for degradation in Degradation::ALL {
-        let is_found = degradation.found(app, now).is_some();
+        let is_found = degradation.message(app, now).is_some();
         out.sample(families::DEGRADED, &[degradation.name()], flag(is_found));
     }
     let reloads = &app.reloads;

@@ -1,8 +1,8 @@
 //! Log lines for the operator of a proxy or an application.
 //!
-//! They report proxies that are not trusted or do not send enough information, and requests that were refused with 403, which an
-//! application behind a proxy does not receive. Unauthenticated clients can cause every line here, so the lines are sampled, and
-//! values from a client are shortened.
+//! They report proxies that are not trusted or do not send enough information, and requests that were refused with 403. An
+//! application behind a proxy does not receive such requests. Unauthenticated clients can cause every line here, so the lines
+//! are sampled, and values from a client are shortened.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use crate::web::origin::Origin;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The client's request that a verify request is about. Unknown facts are `None`.
+/// The client's request about which a proxy sends a verify request. Unknown facts are `None`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ForwardedRequest<'v> {
     pub(super) host: &'v Origin,
@@ -66,33 +66,33 @@ pub(super) fn log_unknown_method(context: &Context) {
 }
 
 /// Logs that an account does not have the role that a route requires. The path of the verify request contains the required role.
-pub(super) fn log_missing_role(context: &Context, visit: ForwardedRequest<'_>, sub: &str) {
+pub(super) fn log_missing_role(context: &Context, request: ForwardedRequest<'_>, sub: &str) {
     sampled!(
         INFO,
         sub,
-        method = visit.method.map(|method| shortened(method.as_str())),
-        host = %visit.host,
-        path = visit.target.map(without_query),
+        method = request.method.map(|method| shortened(method.as_str())),
+        host = %request.host,
+        path = request.target.map(without_query),
         asked = shortened(context.uri().path()),
         "refused a request with 403 forbidden: the account does not have the role that the route requires"
     );
 }
 
 /// Logs that another site may have sent a client's request to an application.
-pub(super) fn log_cross_site(context: &Context, visit: ForwardedRequest<'_>) {
+pub(super) fn log_cross_site(context: &Context, request: ForwardedRequest<'_>) {
     let headers = context.headers();
     sampled!(
         INFO,
-        method = visit.method.map(|method| shortened(method.as_str())),
-        host = %visit.host,
-        path = visit.target.map(without_query),
+        method = request.method.map(|method| shortened(method.as_str())),
+        host = %request.host,
+        path = request.target.map(without_query),
         origin = field(headers, &ORIGIN),
         sec_fetch_site = field(headers, &SEC_FETCH_SITE),
         "refused a request with 403 cross-site: another site may have sent it to the application"
     );
 }
 
-/// Logs that another site may have sent a request to one of our own routes.
+/// Logs that another site may have sent a request to a route of this server.
 pub(super) fn log_own_cross_site(context: &Context) {
     let headers = context.headers();
     sampled!(

@@ -23,13 +23,14 @@ use crate::web::cookie::CookieChange;
 pub(crate) struct Reply {
     status: StatusCode,
     headers: HeaderMap,
-    /// Whether `headers` has all fields of the response except `Set-Cookie`. Then no common fields are added.
+    /// Whether `headers` has all fields of the response except `Set-Cookie`. If so, no common fields are added.
     is_complete: bool,
     content: Content,
     cookie: CookieChange,
     form_cookie: Option<SealedToken>,
     /// Problem that is the reason for this response. `None` if the request succeeded.
     problem: Option<Problem>,
+    /// Whether the response lets a CORS preflight pass without a session.
     is_preflight: bool,
 }
 
@@ -76,7 +77,7 @@ impl Reply {
         Self::new(status, headers, Content::Written(body))
     }
 
-    /// Creates a redirect 303, which shows another page after a form was processed.
+    /// Creates a redirect 303, with which the browser shows another page after a form was processed.
     pub(crate) fn see_other(location: &str) -> Self {
         Self::empty(StatusCode::SEE_OTHER).location(location)
     }
@@ -138,12 +139,12 @@ impl Reply {
         Self { problem: Some(problem), ..self }
     }
 
-    /// Marks the response as one that lets a CORS preflight pass without a session.
+    /// Records that the response lets a CORS preflight pass without a session.
     pub(crate) fn for_preflight(self) -> Self {
         Self { is_preflight: true, ..self }
     }
 
-    /// Returns the reason why there is no live session, if it is the reason for this response.
+    /// Returns the reason why the request has no live session, or `None` if this response has another reason.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         match self.problem {
             Some(Problem::Session(refusal)) => Some(refusal),
@@ -194,7 +195,7 @@ impl Context {
         response
     }
 
-    /// Runs code that logs about the request, inside its span. If a span is already active, no second one is entered.
+    /// Runs `log` inside the span of the request. If a span is already active, no second span is entered.
     pub(super) fn in_span(&self, log: impl FnOnce()) {
         if tracing::Span::current().is_none() { self.span().in_scope(log) } else { log() }
     }

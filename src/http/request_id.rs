@@ -1,8 +1,8 @@
 //! Request ids and trace ids. They show which request a log line is about.
 //!
 //! If a trusted proxy sends `X-Request-Id`, its id is used, so that the logs of proxy and server can be compared. Otherwise the
-//! request gets a new random id. The response contains the id. Hot routes create no id and return none, because few log lines are
-//! about them. A log line about a hot route has the id of the proxy or none.
+//! request gets a new random id. The response contains the id. Hot routes create no id and their responses contain no id,
+//! because few log lines are about them. A log line about a hot route has the id of the proxy, or no id.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,7 +27,7 @@ impl RequestId {
 
     /// Reads the `X-Request-Id` field. Returns `None` unless there is exactly one field with a valid id.
     pub(super) fn of_headers(headers: &HeaderMap) -> Option<Self> {
-        Self::parse(only(headers, &X_REQUEST_ID)?)
+        Self::parse(only_value(headers, &X_REQUEST_ID)?)
     }
 
     fn parse(value: &HeaderValue) -> Option<Self> {
@@ -48,7 +48,7 @@ impl RequestId {
 
 /// Returns the trace id in the `traceparent` field ([W3C Trace Context](https://www.w3.org/TR/trace-context/), version 00).
 pub(super) fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    parse_trace_id(only(headers, &TRACEPARENT)?)
+    parse_trace_id(only_value(headers, &TRACEPARENT)?)
 }
 
 fn parse_trace_id(value: &HeaderValue) -> Option<&str> {
@@ -65,7 +65,7 @@ fn parse_trace_id(value: &HeaderValue) -> Option<&str> {
 }
 
 /// Returns the field's value, if there is exactly one.
-fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r HeaderValue> {
+fn only_value<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }

@@ -2,9 +2,9 @@
 //! up.
 //!
 //! Each path has one spelling. A request's path is compared exactly as it was sent: it is not decoded, and no slash is added or
-//! removed. So another spelling of a path cannot bypass the rules that a proxy in front of this server has for the path. There is
-//! one exception: a fragment (`#x`), which a request target must not have. [`Uri`](salvo::http::uri::Uri) removes it before this
-//! code runs.
+//! removed. So another spelling of a path cannot bypass the rules that a proxy in front of this server has for the path. The
+//! only exception is a fragment (`#x`), which is not allowed in a request target. [`Uri`](salvo::http::uri::Uri) removes it
+//! before this code runs.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -39,14 +39,14 @@ pub(crate) struct Routes {
     pub(super) app: AppHandle,
     /// Finds the hot route of a path. `None` for the admin listener.
     hot: Option<fn(&str) -> Option<HotRoute>>,
-    /// Methods of each other path.
+    /// Methods of each path that is not hot.
     resources: HashMap<&'static str, Methods>,
     /// Salvo's service, which calls the handlers of `resources`.
     service: Service,
 }
 
 /// Result of the lookup of a request's path and method.
-pub(super) enum Found {
+pub(super) enum RouteMatch {
     /// A hot route: the entrance calls this handler itself.
     Hot(SyncHandler),
     /// Another route: Salvo's service calls its handler.
@@ -60,21 +60,21 @@ pub(super) enum Found {
 /// Whether the key ring is read again before a handler is called, if a cookie names a key that this server does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reread {
-    /// No. The handler reads no cookie.
+    /// The key ring is never read again, because the handler reads no cookie.
     Never,
-    /// Yes, but the handler is called without it if too many requests wait for a read.
+    /// The key ring is read again. If too many requests wait for a read, the handler is called without a new read.
     IfPossible,
-    /// Yes. The request is refused if too many requests wait for a read.
+    /// The key ring is read again. If too many requests wait for a read, the request is refused.
     Always,
 }
 
 /// Hosts for which a resource is served.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServedFor {
-    /// Only the hosts of the configured origins.
+    /// The resource is served only for the hosts of the configured origins.
     #[default]
     OwnHosts,
-    /// Every host. For the assets of the page that says that a host is not served.
+    /// The resource is served for every host. Used for the assets of the error page about a host that is not served.
     AnyHost,
 }
 
@@ -88,7 +88,7 @@ impl Routes {
         Self { hot: Some(hot), ..Self::new(app, resources) }
     }
 
-    /// Creates routes without hot ones.
+    /// Creates routes for a listener without hot routes.
     pub(super) fn new(app: AppHandle, resources: impl IntoIterator<Item = Resource>) -> Self {
         let mut methods = HashMap::new();
         // A hoop is Salvo's word for middleware. `AfterPanic` is the outer one.
@@ -110,19 +110,19 @@ impl Routes {
     }
 
     /// Looks up the route of a request.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Found {
+    pub(super) fn find(&self, method: &Method, path: &str) -> RouteMatch {
         if let Some(route) = self.hot.and_then(|hot| hot(path)) {
             return match route.allow {
-                Some(allow) if !is_get(method) => Found::OtherMethods(HeaderValue::from_static(allow)),
-                _ => Found::Hot(route.handler),
+                Some(allow) if !is_get(method) => RouteMatch::OtherMethods(HeaderValue::from_static(allow)),
+                _ => RouteMatch::Hot(route.handler),
             };
         }
         let Some(methods) = self.resources.get(path) else {
-            return Found::Nothing;
+            return RouteMatch::Nothing;
         };
         match methods.list.iter().find(|(known, _)| known == method) {
-            Some((_, reread)) => Found::Handler(*reread, methods.served_for),
-            None => Found::OtherMethods(methods.allow()),
+            Some((_, reread)) => RouteMatch::Handler(*reread, methods.served_for),
+            None => RouteMatch::OtherMethods(methods.allow()),
         }
     }
 
@@ -142,7 +142,7 @@ pub(super) struct HotRoute {
 }
 
 impl HotRoute {
-    /// Creates a route for GET and HEAD. (Every route with GET has HEAD.)
+    /// Creates a route for GET and HEAD. Every route with GET also has HEAD.
     pub(super) const fn get(handler: SyncHandler) -> Self {
         Self { handler, allow: Some("GET, HEAD") }
     }
@@ -214,7 +214,7 @@ impl Resource {
     }
 }
 
-/// A Salvo handler that calls one of our handlers with the request's [`Context`], and writes the response.
+/// A Salvo handler that calls a [`SyncHandler`] or a [`ChangeHandler`] with the request's [`Context`], and writes the response.
 #[derive(Clone, Copy)]
 enum SalvoHandler {
     Sync(SyncHandler),
@@ -235,7 +235,7 @@ impl Handler for SalvoHandler {
 }
 
 /// A hoop (middleware) that writes the response after a panic. [`CatchPanic`], the hoop inside it, turns the panic into an error
-/// body. One of Salvo's own catchers would not do: it writes no response to HEAD.
+/// body. Salvo's own catchers are not used, because they write no response to HEAD.
 struct AfterPanic(AppHandle);
 
 #[async_trait]
@@ -256,7 +256,7 @@ impl Handler for AfterPanic {
     }
 }
 
-/// Copies a response of ours into the response of Salvo.
+/// Copies a complete response into the response of Salvo.
 fn write(source: HyperResponse<ResBody>, response: &mut Response) {
     let (head, body) = source.into_parts();
     response.status_code(head.status).body(body);

@@ -4,23 +4,23 @@
 //! * by **network**: failures from one client network, for all accounts together. An IPv6 /48 has ten times the limit of a /64;
 //! * by **account and network**: failures for one account from one network;
 //! * by **account**: failures for one account from all networks that are not known to it. A network is known to an account for 30
-//!   days after a login from there, so that attackers in other networks cannot lock the user out;
-//! * by **own session**: failures of a client that sends a token of a session of the account. None of the limits above applies to
-//!   such a client, so that attackers cannot lock the user out, not even from the user's own network. If this limit is reached,
-//!   the client counts like one without a token. An account has at most sixteen of these limits at a time.
+//!   days after a login from this network, so that attackers in other networks cannot lock the user out;
+//! * by **own session**: failures of a client that sends a token of a session of the account. The limits above do not apply to
+//!   such a client, so attackers cannot lock the user out, even if they use the same network as the user. If this limit is
+//!   reached, the token is ignored, and the limits above apply. An account has at most sixteen of these limits at a time.
 //!
 //! Correct passwords have one limit, by account and network. Again, an IPv6 /48 has ten times the limit of a /64. This bounds the
 //! revocation list, because each login can add an entry to it.
 //!
-//! An attempt is charged to all its limits when it is admitted, so that many concurrent attempts cannot exceed a limit. The
-//! outcome refunds some of the charges. A correct password refunds those of the limits on failures, and a wrong password refunds
-//! that of the limit on correct passwords. An attempt whose password was not checked refunds all. If an attempt is refused only
-//! because of attempts in progress, it waits for their outcome ([`in_progress`]).
+//! An attempt is charged to all its limits when it is admitted, so that many concurrent attempts cannot exceed a limit. Some of
+//! the charges are refunded when the outcome is known. A correct password is refunded to the limits on failures. A wrong
+//! password is refunded to the limit on correct passwords. An attempt whose password was not checked is refunded to all limits.
+//! If an attempt is refused only because of attempts in progress, it waits for their outcome ([`in_progress`]).
 //!
-//! A correct password also resets the failures of its account from its network ([NIST SP
-//! 800-63B](https://pages.nist.gov/800-63-4/sp800-63b.html), section 3.2.2), and nothing else. So an attacker gains nothing by
-//! logging in to another account between two guesses. Accounts are identified by the login names in the requests, even if no such
-//! account exists. A restart resets all counts.
+//! A correct password also resets the failures of its account from its network, or of its own session ([NIST SP
+//! 800-63B](https://pages.nist.gov/800-63-4/sp800-63b.html), section 3.2.2). It resets no other count. So an attacker gains
+//! nothing by logging in to another account between two guesses. Accounts are identified by the login names in the requests,
+//! even if no such account exists. A restart resets all counts.
 //!
 //! Used by `sign_in.rs`. `counts.rs` has the limits, `rate.rs` their arithmetic, and `table.rs` the memory.
 
@@ -48,13 +48,13 @@ use table::Key;
 /// Time for which a network is known to an account after a login.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A session of the account, whose token came with the request. The revocation list does not refuse the session.
+/// A session of the account, whose token the client sent. The revocation list does not refuse the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum OwnSession {
     /// A live session.
     Live(Sid),
     /// A session past its idle deadline. All such sessions of an account share one limit, because the revocation list may have
-    /// removed its entries for those that were ended.
+    /// removed its entries for revoked ones.
     Idle,
 }
 
@@ -134,27 +134,29 @@ impl Throttle {
         // If the limit by own session is off, the token is ignored. Otherwise it would bypass all other limits.
         let own_key = session.filter(|key| rate.burst > 0 && tables.table(Limit::OwnSession).has_slot(*key, now));
         let own_counts = own_key.map(|key| vec![Count { limit: Limit::OwnSession, key, rate }]);
-        let network_counts = tables.counts_of_network(keys, now);
-        // Try the limit by own session first, and then those by network and account. So a token is never a disadvantage, even if
-        // another client has used up the limit of the same session.
+        let failure_counts = tables.failure_counts(keys, now);
+        // Try the limit by own session first, and then the limits by network and account. So a token is never a disadvantage,
+        // even if another client has used up the limit of the same session.
         let mut refused = Vec::new();
-        for counts in own_counts.into_iter().chain([network_counts]) {
+        for counts in own_counts.into_iter().chain([failure_counts]) {
             let counts: Vec<Count> = counts.into_iter().chain(tables.success_counts(keys)).collect();
             let Some(throttled) = tables.refusal(&counts, now) else {
                 counts.iter().for_each(|count| tables.charge(*count, now));
-                let is_stranger = counts.iter().any(|count| count.limit == Limit::Account);
-                return Ok(AdmittedAttempt { throttle: self, keys, charged: counts, is_unknown_client: is_stranger });
+                let is_unknown_client = counts.iter().any(|count| count.limit == Limit::Account);
+                return Ok(AdmittedAttempt { throttle: self, keys, charged: counts, is_unknown_client });
             };
             refused.push(throttled);
         }
         let may_pass_soon = refused.iter().any(|throttled| throttled.may_pass_soon);
-        let shortest =
-            refused.into_iter().min_by_key(|throttled| throttled.wait).expect("the limits by network were tried");
+        let shortest = refused
+            .into_iter()
+            .min_by_key(|throttled| throttled.wait)
+            .expect("at least the limits by network were tried");
         Err(Throttled { may_pass_soon, ..shortest })
     }
 
-    fn key(&self, of: impl Hash) -> Key {
-        Key::new(self.secret.hash_one(of))
+    fn key(&self, value: impl Hash) -> Key {
+        Key::new(self.secret.hash_one(value))
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -169,15 +171,16 @@ impl AdmittedAttempt<'_> {
         self.is_unknown_client
     }
 
-    /// Also charges the attempt like one without a token, except for limits that are reached already. Called when the account was
-    /// read and the token turns out to belong to an earlier account with the same name, or to sessions that were ended.
+    /// Also charges the attempt to the limits for clients without a token, except for limits that are reached already. Called
+    /// if the account, when it is read, shows that the token belongs to an earlier account with the same name or to a revoked
+    /// session.
     pub(crate) fn charge_without_session(&mut self, now: Duration) {
         if self.charged.iter().all(|count| count.limit != Limit::OwnSession) {
             return;
         }
         let now = milliseconds(now);
         let mut tables = self.throttle.tables();
-        for count in tables.counts_of_network(self.keys, now) {
+        for count in tables.failure_counts(self.keys, now) {
             self.is_unknown_client |= count.limit == Limit::Account;
             if tables.wait(count, 0, now) == 0 {
                 tables.charge(count, now);
@@ -200,7 +203,7 @@ impl AdmittedAttempt<'_> {
         tables.known.update(self.keys.pair, |_| known_until);
     }
 
-    /// Records that the password was wrong, or that no session may begin with it.
+    /// Records that the password was wrong, or that the account may not log in.
     pub(crate) fn record_failure(self) {
         let mut tables = self.throttle.tables();
         let successes = self.charged.iter().filter(|count| count.limit == Limit::Success);

@@ -2,8 +2,8 @@
 //!
 //! The cipher suites are the defaults of rustls: only ephemeral key exchange and AEADs, with TLS 1.2 and 1.3. This satisfies [RFC
 //! 9325](https://www.rfc-editor.org/rfc/rfc9325). If a reload fails, the old certificate stays in use. A renewal replaces the two
-//! files one after the other, and so for a moment the certificate does not belong to the key. Therefore an error is reported only
-//! when two reads in a row find it.
+//! files one after the other, so for a short time the certificate does not belong to the key. Therefore an error is reported only
+//! if two reads in a row have the same error.
 //!
 //! `pem.rs` reads the files, and `error.rs` has the errors with their remedies.
 
@@ -73,14 +73,14 @@ pub(crate) struct Tls {
     reread_requested: Notify,
 }
 
-/// A certificate that was loaded, as rustls uses it.
+/// A loaded certificate, in the form that rustls uses.
 struct Loaded {
     config: Arc<ServerConfig>,
-    /// Hash of the bytes of both files. It shows whether they have changed.
+    /// Hash of the bytes of both files. A different hash shows that the files have changed.
     digest: [u8; 32],
     valid_from: UnixTime,
     expires_at: UnixTime,
-    /// Number of the first certificate in the chain that the next one did not issue. `None` if the order is correct.
+    /// Number of the first certificate in the chain that the next certificate did not issue. `None` if the order is correct.
     out_of_order: Option<usize>,
 }
 
@@ -120,7 +120,8 @@ impl Tls {
         self.current.load().valid_from
     }
 
-    /// Returns the number of the first certificate in the chain that the next one did not issue, or `None`.
+    /// Returns the number of the first certificate in the chain that the next certificate did not issue, or `None` if the order
+    /// is correct.
     pub(crate) fn out_of_order(&self) -> Option<usize> {
         self.current.load().out_of_order
     }
@@ -130,7 +131,8 @@ impl Tls {
         self.reread_requested.notify_one();
     }
 
-    /// Reloads the certificate whenever its files have changed, forever.
+    /// Reloads the certificate whenever its files have changed, without end. Returns immediately if the certificate is
+    /// self-signed.
     pub(crate) async fn watch_files(self: Arc<Self>) {
         let Some(files) = &self.files else {
             return;
@@ -197,14 +199,14 @@ impl Loaded {
         if let Some(number) = self.out_of_order {
             tracing::warn!(certificate = %certificate.display(), number, "the certificate chain is in the wrong order: some clients refuse it");
         }
-        if std::fs::metadata(private_key).is_ok_and(|found| found.mode() & 0o004 != 0) {
+        if std::fs::metadata(private_key).is_ok_and(|metadata| metadata.mode() & 0o004 != 0) {
             let hint = format!("run: chmod o= {}", shell_path(private_key));
             tracing::warn!(file = %private_key.display(), hint, "every user of this machine can read the private key");
         }
     }
 }
 
-/// Adds the owner of the file to an error, if the permissions are the cause.
+/// Adds the owner of the file to an error if the permissions of the file are the cause.
 fn explain(path: &Path, error: ReadError) -> ReadError {
     match error {
         ReadError::Io(error) => ReadError::Io(access_denied::explain(path, Access::READ_OK, error)),
@@ -243,9 +245,9 @@ impl Pair<'_> {
     fn load(&self, min_version: TlsVersion) -> Result<Loaded, TlsError> {
         let Files { certificate, private_key } = self.files;
         let chain = pem::certificates(&self.certificate);
-        let chain = chain.map_err(|found| TlsError::NoCertificate { path: certificate.clone(), found })?;
+        let chain = chain.map_err(|content| TlsError::NoCertificate { path: certificate.clone(), content })?;
         let key = pem::private_key(&self.private_key);
-        let key = key.map_err(|found| TlsError::NoKey { path: private_key.clone(), found })?;
+        let key = key.map_err(|content| TlsError::NoKey { path: private_key.clone(), content })?;
         let key = default_provider().key_provider.load_private_key(key).map_err(TlsError::UnusableKey)?;
         self.check_key(&chain, &key)?;
         load(CertifiedKey::new(chain, key), self.digest(), min_version)
@@ -276,8 +278,8 @@ impl Pair<'_> {
 
 /// Creates the configuration of rustls for a certificate.
 fn load(certified: CertifiedKey, digest: [u8; 32], min_version: TlsVersion) -> Result<Loaded, TlsError> {
-    let own = Certificate::from_der(&certified.cert[0]).map_err(TlsError::BadCertificate)?;
-    let validity = *own.tbs_certificate().validity();
+    let server_certificate = Certificate::from_der(&certified.cert[0]).map_err(TlsError::BadCertificate)?;
+    let validity = *server_certificate.tbs_certificate().validity();
     let out_of_order = out_of_order(&certified.cert);
     let versions: &[_] = if min_version == TlsVersion::V1_3 { &[&TLS13] } else { &[&TLS13, &TLS12] };
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider())).with_protocol_versions(versions);
@@ -297,7 +299,7 @@ fn load(certified: CertifiedKey, digest: [u8; 32], min_version: TlsVersion) -> R
     })
 }
 
-/// Returns the number of the first certificate that the next one did not issue, or `None` if the chain is in the correct order.
+/// Returns the number of the first certificate that the next certificate did not issue, or `None` if the order is correct.
 fn out_of_order(chain: &[CertificateDer<'_>]) -> Option<usize> {
     let parsed: Vec<_> = chain.iter().map_while(|der| Certificate::from_der(der).ok()).collect();
     let is_issued = |pair: &[Certificate]| pair[0].tbs_certificate().issuer() == pair[1].tbs_certificate().subject();

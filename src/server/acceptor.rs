@@ -1,6 +1,6 @@
 //! Accepts the connections of a listener, within the limit of open connections.
 //!
-//! If accepting fails, for example because no file descriptors are left, the task tries again after a short delay. The
+//! If accepting fails, for example because no file descriptors are left, the acceptor tries again after a short delay. The
 //! log lines about such errors are sampled. Uses `http/connections.rs`, which counts connections and evicts those that
 //! have waited longest.
 
@@ -42,11 +42,10 @@ impl Socket {
     }
 }
 
-/// Accepts connections. After each one, it waits until the number of connections is below the limit, and then serves
-/// it. It continues if accepting fails.
+/// Accepts connections, one after the other. An accepted connection is served as soon as the number of connections is below
+/// the limit. Until then, no other connection is accepted.
 ///
-/// A connection is registered before the next one is accepted. So this task alone adds connections, and needs no
-/// reservation of a slot.
+/// No other task adds connections, so the acceptor need not reserve a slot while it waits.
 pub(super) struct Acceptor {
     socket: Socket,
     local_addr: SocketAddr,

@@ -26,8 +26,8 @@ use crate::http::tls::Tls;
 
 /// Maximum number of connections that wait to be accepted. If `net.core.somaxconn` is lower, Linux uses that.
 const BACKLOG: i32 = 4096;
-/// Time between closing the socket and the graceful shutdown of the connections. A connection that was accepted just
-/// before can send its first request in this time. Without the delay, hyper would treat it as idle and close it.
+/// Time between closing the socket and the graceful shutdown of the connections. A client whose connection was accepted
+/// just before can send its first request in this time. Without the delay, hyper would close the connection as idle.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The sockets that systemd passed to this process, with their names (see
@@ -58,7 +58,10 @@ impl InheritedSockets {
         }
     }
 
-    /// Takes the one socket with this name.
+    /// Takes the socket with this name.
+    ///
+    /// # Errors
+    /// An error if not exactly one socket has the name, or if the other listener has taken the socket.
     fn take(&mut self, name: &str) -> io::Result<BoundSocket> {
         let has_name = |index: &usize| self.names.get(*index).is_some_and(|other| other == name);
         let indexes: Vec<_> = (0..self.sockets.len()).filter(has_name).collect();
@@ -112,7 +115,7 @@ impl Listener {
             };
             let address = match &socket {
                 BoundSocket::Tcp(socket) => {
-                    // The longest backlog that the system allows, for connections that arrive while others are evicted.
+                    // Set a long backlog, for connections that arrive while others are evicted.
                     SockRef::from(socket).listen(BACKLOG)?;
                     socket.set_nonblocking(true)?;
                     // On Linux, accepted connections inherit this option. Salvo has no setting for it.
@@ -122,7 +125,8 @@ impl Listener {
                 BoundSocket::Unix(socket) => {
                     socket.set_nonblocking(true)?;
                     let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
-                    // A socket that was bound here was renamed, so only a socket of systemd has its current path.
+                    // A socket that was bound here has the temporary path of `bind_unix`. So only the path of a socket from
+                    // systemd is used.
                     let path = path.filter(|_| matches!(listen, Listen::Systemd(_)));
                     path.map_or_else(|| listen.clone(), Listen::Unix)
                 }
@@ -165,9 +169,9 @@ impl Listener {
     }
 }
 
-/// Binds a Unix socket. Replaces the socket file of a process that has ended, but not a socket on which a process still
-/// listens. The socket is bound under a temporary name. It is renamed after its permissions are set and it listens, so
-/// that clients can connect only to a socket that is ready.
+/// Binds a Unix socket. Returns it with the path and the inode of its file. Replaces the socket file of a process that has
+/// ended, but not a socket on which a process still listens. The socket is bound under a temporary name. The file is renamed
+/// when its permissions are set and the socket listens, so that clients can connect only to a socket that is ready.
 fn bind_unix(path: &Path, mode: UnixMode) -> io::Result<(UnixListener, (PathBuf, u64))> {
     let new_socket = || socket2::Socket::new(Domain::UNIX, Type::STREAM, None);
     // A connection attempt shows whether a process listens on the path.
@@ -221,9 +225,9 @@ impl RunningListener {
     /// holds the socket, it still listens: clients that connect wait for the next process.
     pub(super) async fn stop(self, timeout: Duration) {
         self.accept_task.abort();
-        // Waits until the task has ended, which closes the socket.
+        // Wait until the task has ended, which closes the socket.
         let _ = self.accept_task.await;
-        // Another process may have replaced the file. It is removed only if it still has the same inode.
+        // Another process may have replaced the file. So the file is removed only if it still has the same inode.
         if let Some((path, inode)) = &self.file
             && std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == *inode)
             && let Err(error) = std::fs::remove_file(path)

@@ -99,10 +99,10 @@ where
     S: Subscriber + for<'s> LookupSpan<'s>,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // Otherwise the layer would report an error of writing with `eprintln!`, which panics if standard error cannot be written.
+    // By default, the layer reports a write error with `eprintln!`, which panics if standard error cannot be written.
     let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
     match format {
-        // The innermost span (that of the request) is enough. So the list of all spans is omitted.
+        // Lines contain only the innermost span, which is the span of the request. The list of all spans is omitted.
         Format::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
         Format::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -111,41 +111,41 @@ where
     }
 }
 
-/// Returns the filter of the lines: the levels of the settings. The lines about dropped lines and the line about the
-/// reason for the exit are always written.
+/// Returns the filter of the log lines: the levels of the settings. Lines that report dropped lines, and the line with the
+/// reason for the exit, always pass.
 fn targets(settings: &Settings) -> Targets {
     let targets = settings.log_targets.clone().with_target(writer::TARGET, LevelFilter::WARN);
     targets.with_target(EXIT_TARGET, LevelFilter::ERROR)
 }
 
-/// Layer that samples the log lines of libraries, which do not use Sealjar's sampler. It passes ten lines a second of
-/// each place in their code. Lines at level `debug` and `trace` are not sampled: an operator who turns these levels on
-/// wants all lines.
+/// Layer that samples the log lines of libraries, which do not use Sealjar's sampler. It passes ten lines a second for
+/// each call site in their code. Lines at level `debug` and `trace` are not sampled, because an operator who turns these
+/// levels on wants all lines.
 struct LibrarySampler {
     queue: LogQueue,
-    /// Samplers by place in the code. The number of places bounds the size of the map.
+    /// Samplers by call site. The number of call sites bounds the size of the map.
     samplers: Mutex<HashMap<Identifier, LogSampler>>,
 }
 
 impl<S: Subscriber> Layer<S> for LibrarySampler {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let metadata = event.metadata();
-        if *metadata.level() > Level::INFO || is_ours(metadata.target()) {
+        if *metadata.level() > Level::INFO || is_own_target(metadata.target()) {
             return true;
         }
         let mut samplers = self.samplers.lock().unwrap_or_else(PoisonError::into_inner);
         let sampler = samplers.entry(metadata.callsite()).or_insert_with(LogSampler::ten_per_second);
-        let taken = sampler.take(Now::read().boot);
+        let admitted = sampler.take(Now::read().boot);
         drop(samplers);
-        if let Some(left_out @ 1..) = taken {
+        if let Some(left_out @ 1..) = admitted {
             self.queue.count_sampled(left_out);
         }
-        taken.is_some()
+        admitted.is_some()
     }
 }
 
-/// Returns whether the target is of this program.
-fn is_ours(target: &str) -> bool {
+/// Returns whether the target of a log line belongs to this program, and not to a library.
+fn is_own_target(target: &str) -> bool {
     target.strip_prefix("sealjar").is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
@@ -156,7 +156,7 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = thread.name();
-    // The message of a panic can quote a text, for example if a string is sliced at a wrong index.
+    // The message of a panic can quote a value, for example the string that was sliced at a wrong index.
     let may_quote_password = thread.is_some_and(|name| name.starts_with(THREAD_NAME_PREFIX));
     let error = if may_quote_password { Some("not shown: it may quote a password") } else { info.payload_as_str() };
     sampled!(ERROR, error, location, thread, backtrace, "a thread panicked");
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs `act`, and returns the lines that it logs. The subscriber is like that of the process.
+    /// Runs `act`, and returns the lines that it logs. Uses the same layers as the subscriber of the process.
     fn logged(act: impl FnOnce()) -> String {
         let queue = LogQueue::default();
         let library_sampler = LibrarySampler { queue: queue.clone(), samplers: Mutex::default() };
@@ -178,18 +178,18 @@ mod tests {
     }
 
     #[test]
-    fn writes_ten_lines_a_second_of_each_place_in_a_library() {
+    fn writes_ten_lines_a_second_of_each_library_call_site() {
         let text = logged(|| {
             for number in 0..1_000 {
-                tracing::event!(target: "h2::proto", Level::WARN, number, "one place");
-                tracing::event!(target: "h2::proto", Level::DEBUG, number, "asked for");
+                tracing::event!(target: "h2::proto", Level::WARN, number, "one call site");
+                tracing::event!(target: "h2::proto", Level::DEBUG, number, "verbose level");
                 tracing::event!(target: "sealjar::http", Level::WARN, number, "our own line");
             }
-            tracing::event!(target: "h2::proto", Level::WARN, "another place");
+            tracing::event!(target: "h2::proto", Level::WARN, "another call site");
         });
         let count = |message: &str| text.matches(message).count();
-        assert!((10..1_000).contains(&count("one place")), "{}", count("one place"));
-        assert_eq!([count("another place"), count("asked for"), count("our own line")], [1, 1_000, 1_000]);
+        assert!((10..1_000).contains(&count("one call site")), "{}", count("one call site"));
+        assert_eq!([count("another call site"), count("verbose level"), count("our own line")], [1, 1_000, 1_000]);
     }
 
     /// Calls `run` with [`log_panic`] as the panic hook. The hook is that of the process, so one test at a time may replace it.

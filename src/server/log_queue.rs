@@ -1,9 +1,9 @@
 //! A bounded queue of log lines between the threads that log and standard error.
 //!
-//! If the reader of standard error stops reading, a pipe stores 64 KiB, and the next write blocks without a limit. So a
-//! separate thread writes the lines, and no other thread waits for it. A line that does not fit into the queue is
-//! dropped and counted: in a metric, and in a log line that is written as soon as possible. Lines other than audit
-//! events can use only a quarter of the queue, so that a flood of them does not cause the loss of audit events.
+//! If standard error is a pipe and its reader stops reading, the pipe stores 64 KiB, and the next write blocks without a
+//! limit. So a separate thread writes the lines, and no other thread waits for it. A line that does not fit into the queue
+//! is dropped and counted: in a metric, and in a log line that is written as soon as possible. Lines other than audit
+//! events can use only a quarter of the queue, so that a flood of such lines does not cause the loss of audit events.
 
 mod line;
 mod state;
@@ -64,7 +64,7 @@ impl LogQueue {
         self.state().count_sampled(lines);
     }
 
-    /// Waits for at most `timeout` until all lines are written. Returns whether they are.
+    /// Waits for at most `timeout` until all lines are written. Returns whether all lines are written.
     pub(super) fn drain(&self, timeout: Duration) -> bool {
         let is_busy = |state: &mut State| !state.is_idle || !state.is_empty();
         let waited = self.0.drained.wait_timeout_while(self.state(), timeout, is_busy);

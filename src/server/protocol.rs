@@ -29,13 +29,13 @@ const MAX_HEAD_BYTES: u32 = 32 * 1024;
 const MAX_STREAMS: u32 = 12;
 /// Maximum number of concurrent streams of an HTTP/2 connection of a trusted proxy, which forwards the requests of many users.
 const MAX_PROXY_STREAMS: u32 = 100;
-/// HTTP/2 flow-control window of a stream: maximum size of body data that no handler has read.
+/// HTTP/2 flow-control window of a stream: maximum size of received body data that the handler has not read yet.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// HTTP/2 flow-control window of a connection, divided by its maximum number of streams.
 const WINDOW_BYTES_PER_STREAM: u32 = 16 * 1024;
 /// Time in which an HTTP/2 client can send another request after the start of the graceful shutdown. Without this
-/// limit, the connection would stay open until the client answers the PING of h2's graceful shutdown, and a client may
-/// never do that.
+/// limit, the connection would stay open until the client responds to the PING of h2's graceful shutdown, and a client may
+/// never respond.
 const LAST_EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Maximum time for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,9 +45,9 @@ pub(super) type RawStream = TrackedStream<Either<TcpStream, UnixStream>>;
 
 /// Serves the connections of a listener.
 pub(super) struct Protocol {
-    /// Settings for clients.
+    /// Settings of hyper for connections of ordinary clients.
     http: auto::Builder<TokioExecutor>,
-    /// Settings for trusted proxies.
+    /// Settings of hyper for connections of trusted proxies.
     proxy_http: auto::Builder<TokioExecutor>,
     tls: Option<Arc<Tls>>,
     routes: Arc<Routes>,
@@ -57,8 +57,8 @@ pub(super) struct Protocol {
 impl Protocol {
     pub(super) fn new(routes: Arc<Routes>, tls: Option<Arc<Tls>>, local_addr: SocketAddr) -> Self {
         let [http, mut proxy_http] = [MAX_STREAMS, MAX_PROXY_STREAMS].map(builder);
-        // A single user behind the proxy can cause these stream resets: with a body that arrives after the response,
-        // and with requests that are cancelled. With h2's default limits, h2 would close the connection, and the
+        // A single user behind the proxy can cause stream resets: with a body that arrives after the response, and with
+        // requests that are cancelled. With its default limits on such resets, h2 would close the connection, and the
         // requests of all other users on it would fail.
         let mut proxy_http2 = proxy_http.http2();
         proxy_http2.max_local_error_reset_streams(None);
@@ -66,7 +66,7 @@ impl Protocol {
         Self { http, proxy_http, tls, routes, local_addr }
     }
 
-    /// Serves a connection until it ends. If it must be closed, requests in progress are finished first.
+    /// Serves a connection until it ends. In a graceful shutdown, requests in progress are finished first.
     pub(super) async fn serve(
         self: Arc<Self>,
         stream: RawStream,
@@ -89,24 +89,24 @@ impl Protocol {
         let http = if tracker.is_proxy() { &self.proxy_http } else { &self.http };
         let mut connection =
             pin!(http.serve_connection(TokioIo::new(Http2Detector::new(stream, tracker.clone())), entrance));
-        let ended = tokio::select! {
+        let result = tokio::select! {
             biased;
-            ended = connection.as_mut() => ended,
+            result = connection.as_mut() => result,
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                // The connection is closed when it was idle for a whole period: no request was in progress at its start
-                // or end, and none arrived in between.
+                // Close the connection after the first period without requests: no request was in progress at the start and
+                // at the end of the period, and no request arrived in between.
                 loop {
-                    let before = tracker.exchange_count_if_idle();
+                    let exchanges_before = tracker.exchange_count_if_idle();
                     match tokio::time::timeout(LAST_EXCHANGE_TIMEOUT, connection.as_mut()).await {
-                        Ok(ended) => break ended,
-                        Err(_) if before.is_some() && tracker.exchange_count_if_idle() == before => return,
+                        Ok(result) => break result,
+                        Err(_) if exchanges_before.is_some() && tracker.exchange_count_if_idle() == exchanges_before => return,
                         Err(_) => {}
                     }
                 }
             }
         };
-        if let Err(error) = ended {
+        if let Err(error) = result {
             sampled!(DEBUG, error, "a connection ended early");
         }
     }

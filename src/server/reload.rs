@@ -1,9 +1,9 @@
 //! Reloads the configuration: on SIGHUP, and when the content of its file changes.
 //!
 //! * The file is read twice a second. Its content is compared, not its modification time, and no file system events are used.
-//! * A change is applied when two reads in a row, 0.3 s apart, have the same result. A file that is being written is
-//!   empty at first, and an empty file is a valid configuration.
-//! * All layers are combined and checked as at the start. If a check fails, nothing changes.
+//! * A change is applied when two reads in a row, 0.3 s apart, have the same result. This is necessary because a file that is
+//!   being written is empty at first, and an empty file is a valid configuration.
+//! * All layers of the configuration are combined and checked, as at the start. If a check fails, nothing changes.
 //! * All settings that can change without a restart take effect together. Each other changed setting is named in a log line.
 //! * A configuration from a pipe can be read only once, so it is never reloaded.
 
@@ -26,7 +26,7 @@ use crate::server::app;
 
 /// Interval between two reads.
 const REREAD_INTERVAL: Duration = Duration::from_millis(500);
-/// Time after which a change is read again. It is applied if it is still the same.
+/// Time after which a changed configuration is read again. It is applied if both reads have the same result.
 const SETTLE_TIME: Duration = Duration::from_millis(300);
 
 /// Task that reads the configuration again and applies changes.

@@ -2,8 +2,8 @@
 //! `sealjar keys rotate --wait` waits until every node has a key.
 //!
 //! The node sends a report every five seconds, and immediately after a change of the key ring or of the active key. At
-//! a graceful shutdown it deletes its report. If it ends in another way, its last report counts for half a minute. This
-//! task waits for no other node, and no request waits for this task.
+//! a graceful shutdown it deletes its report. If it ends in another way, its last report is used for half a minute more. This
+//! task does not wait for other nodes, and no request waits for this task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,11 @@ use crate::id::NodeId;
 use crate::keyring::Key;
 use crate::store::node::{NodeReport, serves_for};
 
-/// Interval between two reports. It is much shorter than the half minute for which a report counts, so a few reports may be lost.
+/// Interval between two reports. It is much shorter than the half minute for which a report counts. So the node still counts as
+/// running if a few reports fail.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum time for the deletion of the report at the shutdown.
-const FORGET_TIMEOUT: Duration = Duration::from_secs(2);
+const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Handle of the task that sends the reports.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Reporting {
     /// Stops the task and deletes the report, unless the store takes too long.
     pub(super) async fn finish(self) {
         let _ = self.stop.send(());
-        let _ = tokio::time::timeout(FORGET_TIMEOUT, self.task).await;
+        let _ = tokio::time::timeout(DELETE_TIMEOUT, self.task).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! Two background tasks for keys: one logs changes of the key ring, which `sync/key_directory.rs` rereads, and one
-//! rotates keys by schedule.
+//! Two background tasks for keys. The first one keeps the key ring up to date (`sync/key_directory.rs`) and logs its changes. The
+//! second one rotates keys by schedule.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ fn report_changes(old: &KeyRing, new: &KeyRing) {
         if !in_ring(old, key.kid()) {
             audit::key_changed(KeyChange::Published, key.kid());
         }
-        if key.is_revoked() && !old.keys().iter().any(|held| held.kid() == key.kid() && held.is_revoked()) {
+        if key.is_revoked() && !old.keys().iter().any(|old| old.kid() == key.kid() && old.is_revoked()) {
             audit::key_changed(KeyChange::Revoked, key.kid());
         }
     }
@@ -109,19 +109,19 @@ impl Schedule {
     }
 
     /// Publishes a new key if one is due, and returns its id. Holds the lock of the directory, so that only one of
-    /// several nodes rotates: the others then find the new key, and do nothing.
+    /// several nodes rotates. The other nodes then find the new key, and do nothing.
     fn rotate_if_due(self) -> Result<Option<Kid>, ChangeError> {
         let now = Now::read().wall;
-        let ring = LockedRing::lock(&self.directory)?;
+        let locked = LockedRing::lock(&self.directory)?;
         // The next key is due if it would be activated at least one interval after the latest key.
-        let held = ring.read()?.with_refused_keys(&self.refused);
-        let latest = held.keys().iter().filter(|key| !key.is_revoked()).map(Key::dates);
+        let ring = locked.read()?.with_refused_keys(&self.refused);
+        let latest = ring.keys().iter().filter(|key| !key.is_revoked()).map(Key::dates);
         let latest = latest.filter_map(|dates| dates.activates_at).max();
         let activates_at = now.plus(self.activate_after);
         if latest.is_some_and(|latest| latest.plus(self.interval) > activates_at) {
             return Ok(None);
         }
-        ring.prune(&self.refused, now)?;
-        ring.rotate(activates_at, self.max_lifetime, now).map(|(kid, _)| Some(kid))
+        locked.prune(&self.refused, now)?;
+        locked.rotate(activates_at, self.max_lifetime, now).map(|(kid, _)| Some(kid))
     }
 }

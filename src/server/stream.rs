@@ -1,5 +1,5 @@
-//! Streams that report to `http/connections.rs`: when bytes are read and written, when a write must wait, and whether
-//! the client uses HTTP/2. The timeouts and the eviction of connections depend on these reports.
+//! Streams that report to `http/connections.rs` that bytes were read or written, that a write must wait, and that the client uses
+//! HTTP/2. The timeouts and the eviction of connections depend on these reports.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -72,12 +72,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     }
 }
 
-/// A stream of decrypted bytes (or a stream without TLS). Reports if the client sends the connection preface of HTTP/2 first
-/// ([RFC 9113 section 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). hyper detects HTTP/2 by the same bytes.
+/// A stream of decrypted bytes, or a stream without TLS. Reports HTTP/2 if the client first sends the connection preface of
+/// HTTP/2 ([RFC 9113 section 3.4](https://www.rfc-editor.org/rfc/rfc9113#section-3.4)). hyper detects HTTP/2 by the same bytes.
 pub(super) struct Http2Detector<S> {
     stream: S,
     tracker: Arc<ConnectionTracker>,
-    /// Part of the preface that has not arrived. Empty if the preface is complete, or if other bytes arrived.
+    /// Rest of the preface that has not arrived yet. Empty if the preface is complete, or if other bytes arrived.
     expected: &'static [u8],
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sd_notify::NotifyState::{self, Ready, Status, Stopping, Watchdog};
 use tokio::task::JoinHandle;
 
-/// Reports that the server is ready. If the unit has a watchdog, starts to send its keep-alive messages, which show
-/// that Tokio runs tasks in time. They are sent until the process ends, also during the shutdown.
+/// Reports that the server is ready. If the systemd unit has a watchdog, starts to send keep-alive messages, which show
+/// that Tokio runs tasks in time. The messages are sent until the process ends, also during the shutdown.
 pub(super) fn ready() {
     notify(&[Ready, Status("serving")]);
     if let Some(limit) = sd_notify::watchdog_enabled() {

@@ -1,4 +1,4 @@
-//! The directories in which the server changes files: those of the database, the keys and the Unix sockets.
+//! The directories in which the server changes files: the directories of the database, the keys and the Unix sockets.
 //! `hardening.rs` uses them as Landlock rules, which forbid writing elsewhere.
 
 use std::fs;
@@ -10,8 +10,8 @@ use crate::file_owner::directory_of;
 use crate::hardening::{AllowedChanges, WritableDirectory};
 use crate::store::url::StoreUrl;
 
-/// Returns the directories in which a server with these settings changes files. `demo` is the directory that a demo
-/// creates for its keys and its database, and removes at its end.
+/// Returns the directories in which a server with these settings changes files. `demo` is the directory that `sealjar serve
+/// --demo` creates for its keys and its database, and removes at its end. It is `None` for other commands.
 pub(crate) fn directories(settings: &Settings, demo: Option<&Path>) -> Vec<WritableDirectory> {
     let mut all = Vec::new();
     let mut add = |directory: &Path, change| all.push(WritableDirectory { directory: directory.to_owned(), change });
@@ -50,8 +50,8 @@ mod tests {
             setting: (*setting).to_owned(),
             text: (*text).to_owned(),
         };
-        let origins = ConfigSources::new(None, Vec::new(), settings.iter().map(flag).collect());
-        let (layers, config) = origins.read().expect("well formed");
+        let sources = ConfigSources::new(None, Vec::new(), settings.iter().map(flag).collect());
+        let (layers, config) = sources.read().expect("well formed");
         let settings = config.parse(&layers).expect("valid");
         let all = directories(&settings, demo.map(Path::new));
         all.into_iter()

@@ -25,7 +25,7 @@ fn troubleshooting_has_every_kind_of_degradation() {
     let source = read("src/http/health.rs");
     let guide = read("docs/troubleshooting.md");
     let (_, kinds) = source.split_once("fn name(self)").expect("the short names");
-    let (names, sentences) = kinds.split_once("fn found(self").expect("the sentences");
+    let (names, sentences) = kinds.split_once("fn message(self").expect("the sentences");
     let arms = |text: &str| -> BTreeMap<String, String> {
         // Constants are not at the start of a line.
         let arms = text.split("\n            Self::").skip(1).filter_map(|arm| arm.split_once(" => "));

@@ -170,7 +170,7 @@ async fn logouts_not_stored_for_5_s_are_reported_as_degraded() {
     while reported.is_empty() || reported == "[]" {
         reported = degraded(&server).await;
     }
-    assert!(reported.contains("sign-outs have not been stored since"), "{reported}");
+    assert!(reported.contains("logouts have not been stored since"), "{reported}");
     assert_eq!(server.metric("sealjar_degraded{what=\"sign-outs-not-stored\"}").await, 1.0);
     home.set_disk("works");
     while degraded(&server).await != "[]" {}

@@ -1,4 +1,5 @@
-//! Exchanges of HTTP/2: tracks each request from its arrival until the client has taken the response, and limits their memory.
+//! HTTP/2 exchanges: tracks each request from its arrival until the client has taken the response, and limits the memory of all
+//! exchanges.
 //!
 //! In HTTP/1, the socket shows whether a client takes its response. In HTTP/2 it does not: if a client grants no flow-control
 //! window ([RFC 9113 section 5.2](https://www.rfc-editor.org/rfc/rfc9113#section-5.2)), the response waits although the socket is
@@ -29,24 +30,24 @@ impl Connections {
     /// Maximum memory of HTTP/2 requests without a response and of responses that were not taken yet. Above it, connections are
     /// closed.
     const MAX_HELD_BYTES: usize = 32 << 20;
-    /// Maximum of this memory together with that of connections that are being closed for it and whose tasks are not dropped yet.
-    /// Above it, new requests are refused, except those of trusted proxies.
+    /// Maximum of this memory plus the same memory of connections that are being closed to free memory. Above it, new requests
+    /// are refused, except requests of trusted proxies.
     const MAX_TOTAL_BYTES: usize = 2 * Self::MAX_HELD_BYTES;
-    /// Maximum of the same memory for trusted proxies. Above it, their new requests are refused, too.
+    /// Maximum of the same sum for trusted proxies. Above it, new requests of trusted proxies are refused, too.
     const MAX_TOTAL_BYTES_FOR_PROXIES: usize = 4 * Self::MAX_HELD_BYTES;
 
-    /// Adds an entry for an HTTP/2 request, or an entry for its response, which replaces the entry `before`. Returns the number
-    /// of the new entry. If all entries use too much memory, closes connections.
-    fn add_entry(&self, slot: &Slot, before: Option<u64>, waits_since: Option<u64>, bytes: usize) -> u64 {
-        let mut held = slot.held();
-        let released = before.map_or(0, |number| held.remove(number));
+    /// Adds an entry for an HTTP/2 request, or an entry for its response, which replaces the entry `replaced`. Returns the
+    /// number of the new entry. If all entries together use too much memory, closes connections.
+    fn add_entry(&self, slot: &Slot, replaced: Option<u64>, waits_since: Option<u64>, bytes: usize) -> u64 {
+        let mut memory = slot.memory();
+        let released = replaced.map_or(0, |number| memory.remove(number));
         // The number is taken under the lock, so that the entries of a connection are in the order of their numbers.
         let number = self.entries_created.fetch_add(1, Ordering::Relaxed) + 1;
-        held.add(number, waits_since, bytes);
-        let counter = self.counter_of(&held);
+        memory.add(number, waits_since, bytes);
+        let counter = self.counter_of(&memory);
         counter.fetch_add(bytes, Ordering::Relaxed);
         counter.fetch_sub(released, Ordering::Relaxed);
-        drop(held);
+        drop(memory);
         if self.holds_too_much() {
             self.evict_for_memory(&mut self.lock(), milliseconds(Now::read().boot));
         }
@@ -54,25 +55,25 @@ impl Connections {
     }
 
     fn remove_entry(&self, slot: &Slot, number: u64) {
-        let mut held = slot.held();
-        let released = held.remove(number);
-        self.counter_of(&held).fetch_sub(released, Ordering::Relaxed);
+        let mut memory = slot.memory();
+        let released = memory.remove(number);
+        self.counter_of(&memory).fetch_sub(released, Ordering::Relaxed);
     }
 
     /// Returns the counter that includes the entries of a connection. The caller holds the connection's lock, under which the
     /// entries move from one counter to the other.
-    const fn counter_of(&self, held: &HeldMemory) -> &AtomicUsize {
-        if held.is_closing() { &self.closing_bytes } else { &self.held_bytes }
+    const fn counter_of(&self, memory: &HeldMemory) -> &AtomicUsize {
+        if memory.is_closing() { &self.closing_bytes } else { &self.held_bytes }
     }
 
-    /// Closes connections until the memory is within its limit. Closes them in the order of [`EvictionClass`], and in each class
-    /// first the connection that has held its oldest entry longest. If no connection may be closed now,
-    /// [`Connections::close_idle`] tries again.
+    /// Closes connections until the memory is within its limit. Closes them in the order of [`EvictionClass`]. In each class, the
+    /// connection with the oldest entry is closed first. If no connection may be closed now, [`Connections::close_idle`] tries
+    /// again.
     pub(super) fn evict_for_memory(&self, open: &mut Open, now: u64) {
         while self.holds_too_much() {
             let order = |slot: &Slot| {
-                let held = slot.held();
-                Some((EvictionClass::of(slot, held.bytes(), now)?, held.oldest()?))
+                let memory = slot.memory();
+                Some((EvictionClass::of(slot, memory.bytes(), now)?, memory.oldest()?))
             };
             let slots = open.slots.values();
             let mut candidates: Vec<_> = slots.filter_map(|slot| Some((order(slot)?, slot.clone()))).collect();
@@ -91,8 +92,8 @@ impl Connections {
                 }
                 EVICTED_CONNECTIONS.add_many(0, u64::from(!slot.is_closing()));
                 open.close(&slot);
-                let mut held = slot.held();
-                let bytes = held.mark_closing();
+                let mut memory = slot.memory();
+                let bytes = memory.mark_closing();
                 self.closing_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
@@ -103,7 +104,7 @@ impl Connections {
         self.held_bytes.load(Ordering::Relaxed) > Self::MAX_HELD_BYTES
     }
 
-    /// Returns the memory of all entries, including those of connections that are being closed.
+    /// Returns the memory of all entries, including entries of connections that are being closed.
     fn total_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed).saturating_add(self.closing_bytes.load(Ordering::Relaxed))
     }
@@ -112,7 +113,7 @@ impl Connections {
 /// Classes of connections, in the order in which they are closed to free memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum EvictionClass {
-    /// A connection that is being closed already, for another reason than its memory.
+    /// A connection that is already being closed for another reason than memory.
     Closing,
     /// A connection of a client that is not a trusted proxy.
     Ordinary,
@@ -121,16 +122,15 @@ enum EvictionClass {
 }
 
 impl EvictionClass {
-    /// Memory above which work no longer protects an ordinary connection: twice the maximum of one request, with a head of 32
-    /// KiB.
+    /// Memory above which a request in progress no longer protects an ordinary connection: twice the memory of a request with the
+    /// largest head (32 KiB).
     const LARGE_BYTES: usize = 2 * (Exchange::REQUEST_BYTES + 32 * 1024);
 
     /// Returns the class of a connection, or `None` if it must not be closed now: a request is in progress or, on a proxy's
     /// connection, a response is on its way.
     ///
-    /// The protection is weaker for ordinary connections: it ends if the connection holds more than a few requests, and a
-    /// response on its way does not protect it. A client can prolong both as long as it likes, and the connections of other
-    /// clients would be closed instead.
+    /// An ordinary connection has less protection: none above [`Self::LARGE_BYTES`], and none by a response on its way. A client
+    /// can prolong both states without limit, and the connections of other clients would then be closed instead.
     fn of(slot: &Slot, bytes: usize, now: u64) -> Option<Self> {
         if slot.is_closing() {
             Some(Self::Closing)
@@ -220,8 +220,8 @@ impl Exchange {
         Self::REQUEST_BYTES + path + fields
     }
 
-    /// Attaches this exchange to its response. The entry of the response replaces that of the request, until the client has taken
-    /// the response.
+    /// Attaches this exchange to its response. The entry of the response replaces the entry of the request. It exists until the
+    /// client has taken the response.
     pub(crate) fn attach_to(mut self, response: HyperResponse<ResBody>) -> HyperResponse<ResBody> {
         let fields = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
         let body = usize::try_from(response.body().size().unwrap_or_default()).unwrap_or(usize::MAX);
@@ -247,7 +247,7 @@ impl Drop for Exchange {
 /// A response body whose last frame owns the exchange.
 struct TrackedBody {
     body: ResBody,
-    /// Exchange of the response. `None` after the last frame, which owns it then.
+    /// Exchange of the response. `None` when the last frame, which then owns the exchange, was created.
     exchange: Option<Exchange>,
 }
 
@@ -266,8 +266,8 @@ impl Body for TrackedBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Some(next) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else {
             // The body is empty, or its last frame was not marked as the last one: add an empty frame.
-            let is_over = self.exchange.is_none();
-            return Poll::Ready(if is_over { None } else { Some(Ok(self.last_frame(Bytes::new()))) });
+            let is_finished = self.exchange.is_none();
+            return Poll::Ready(if is_finished { None } else { Some(Ok(self.last_frame(Bytes::new()))) });
         };
         Poll::Ready(Some(match next {
             Ok(frame) if self.body.is_end_stream() => Ok(match frame.into_data() {
@@ -289,7 +289,7 @@ impl Body for TrackedBody {
     }
 }
 
-/// Bytes that own an exchange. It ends when they are dropped.
+/// Bytes that own an exchange. The exchange ends when the bytes are dropped.
 struct TrackedBytes {
     bytes: Bytes,
     _exchange: Exchange,

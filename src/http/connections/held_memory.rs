@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(super) struct HeldMemory {
     entries: Vec<Entry>,
-    /// Whether the connection is being closed to free this memory. Its entries count as closing until they are dropped.
+    /// Whether the connection is being closed to free this memory. If so, its entries count in `Connections::closing_bytes`.
     is_closing: bool,
 }
 
@@ -43,15 +43,16 @@ impl HeldMemory {
         self.entries.iter().map(|entry| entry.bytes).sum()
     }
 
-    /// Returns the number of the oldest entry. Returns `None` if there is none, or if the connection is being closed for this
-    /// memory.
+    /// Returns the number of the oldest entry. Returns `None` if no entry exists, or if the connection is being closed to free
+    /// this memory.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.entries.first().filter(|_| !self.is_closing).map(|entry| entry.number)
     }
 
     /// Returns whether a response has waited since before `instant`.
     pub(super) fn has_response_waiting_before(&self, instant: u64) -> bool {
-        let mut waits = self.entries.iter().filter_map(|entry| entry.waits_since);
-        waits.next().is_some_and(|since| since < instant)
+        // The entries are in the order of their creation, so the first response has waited longest.
+        let mut waiting_responses = self.entries.iter().filter_map(|entry| entry.waits_since);
+        waiting_responses.next().is_some_and(|since| since < instant)
     }
 }

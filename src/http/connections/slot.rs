@@ -18,30 +18,30 @@ pub(super) struct Slot {
     pub(super) is_proxy: bool,
     /// Cancelled to shut the connection down gracefully.
     pub(super) shutdown: CancellationToken,
-    /// Whether the client uses HTTP/2. Then bytes on the socket are no activity, but exchanges are.
+    /// Whether the client uses HTTP/2. If so, only exchanges count as activity, and bytes on the socket do not.
     is_http2: AtomicBool,
-    /// Number of HTTP/2 requests whose responses were not taken yet.
+    /// Number of HTTP/2 requests whose responses the client has not taken yet.
     open_exchanges: AtomicU32,
     /// Number of HTTP/2 requests so far. It may wrap around.
     exchanges_begun: AtomicU32,
     /// Time at which an exchange last ended: its response was taken or is not needed any more. 0 if no exchange has ended.
     exchange_ended_at: AtomicU64,
     /// Memory of HTTP/2 requests and responses.
-    held: Mutex<HeldMemory>,
-    /// Waiting time as a counter: the number of connections that had been opened when this one was opened or something was last
-    /// sent on it. A lower number means a longer wait.
+    memory: Mutex<HeldMemory>,
+    /// Start of the wait, as the number of connections that the listener had opened by then. The wait starts when this connection
+    /// is opened, and again when something is sent on it. A lower number means a longer wait.
     waits_since: AtomicU64,
     /// Number of requests in progress.
     requests_in_progress: AtomicU32,
-    /// Time until which the last response may be on its way to the socket. 0 if none is.
+    /// Time until which the last response may be on its way to the socket. 0 if no response is on its way.
     response_deadline: AtomicU64,
-    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent, or
-    /// the first byte after that arrived. In HTTP/2: the connection was opened, a request arrived, or a response was taken. It is
-    /// a later time while the server waits for a body.
+    /// Time of the last activity, at which the idle timeout starts. In HTTP/1: the connection was opened, something was sent,
+    /// or the first byte after the last sent one arrived. In HTTP/2: the connection was opened, a request arrived, or a
+    /// response was taken. While the server waits for a body, it is a time in the future.
     active_at: AtomicU64,
     /// Whether a byte has arrived since something was last sent.
     has_request_bytes: AtomicBool,
-    /// Time since which the client has taken no byte of a response. 0 if it takes them.
+    /// Time since which the client has taken no byte of a response. 0 if the client takes bytes.
     stalled_since: AtomicU64,
 }
 
@@ -56,7 +56,7 @@ impl Slot {
             open_exchanges: AtomicU32::new(0),
             exchanges_begun: AtomicU32::new(0),
             exchange_ended_at: AtomicU64::new(0),
-            held: Mutex::default(),
+            memory: Mutex::default(),
             waits_since: AtomicU64::new(number),
             requests_in_progress: AtomicU32::new(0),
             response_deadline: AtomicU64::new(0),
@@ -98,12 +98,12 @@ impl Slot {
         }
     }
 
-    /// Lets the idle timeout start at `until`, unless it starts later already.
+    /// Postpones the start of the idle timeout to `until`, unless it already starts later.
     pub(super) fn postpone_idle_timeout(&self, until: u64) {
         self.active_at.fetch_max(until, Ordering::Relaxed);
     }
 
-    /// Records that bytes were sent. Returns whether a response was on its way, which may be these bytes.
+    /// Records that bytes were sent. Returns whether a response was on its way. These bytes may belong to it.
     pub(super) fn record_write(&self, opened: u64, now: u64) -> bool {
         self.stalled_since.store(0, Ordering::Relaxed);
         // In HTTP/2, the bytes may be the reply to a PING.
@@ -141,11 +141,12 @@ impl Slot {
     pub(super) fn begin_exchange(&self, now: u64) {
         self.exchanges_begun.fetch_add(1, Ordering::Relaxed);
         self.open_exchanges.fetch_add(1, Ordering::Relaxed);
-        // Not `store`: another request may wait for its body, and has postponed the idle timeout.
+        // `store` would be wrong: another request that waits for its body may have postponed the idle timeout.
         self.active_at.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Records that an exchange has ended. Returns whether a response was on its way, which may be the one of this exchange.
+    /// Records that an exchange has ended. Returns whether a response was on its way. It may be the response of this
+    /// exchange.
     pub(super) fn end_exchange(&self, opened: u64, now: u64) -> bool {
         self.waits_since.store(opened, Ordering::Relaxed);
         self.active_at.fetch_max(now, Ordering::Relaxed);
@@ -160,8 +161,9 @@ impl Slot {
         is_idle.then(|| self.exchanges_begun.load(Ordering::Relaxed))
     }
 
-    pub(super) fn held(&self) -> MutexGuard<'_, HeldMemory> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the list of the memory that HTTP/2 requests and responses use.
+    pub(super) fn memory(&self) -> MutexGuard<'_, HeldMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that the client accepts no more bytes for now.
@@ -181,7 +183,8 @@ impl Slot {
         self.requests_in_progress.fetch_sub(1, Ordering::Release);
     }
 
-    /// Stops the work on a request for a while. No response is on its way.
+    /// Ends the protection of a request in progress, until `begin_work` is called again. Unlike [`Slot::end_work`], does not
+    /// expect a response to be on its way.
     pub(super) fn pause_work(&self) {
         self.requests_in_progress.fetch_sub(1, Ordering::Relaxed);
     }
@@ -193,7 +196,7 @@ impl Slot {
 
     /// Returns whether the connection is open and has neither a request in progress nor a response on its way.
     pub(super) fn may_be_closed(&self, now: u64) -> bool {
-        // In this order: `end_work` sets the deadline before it decreases the number of requests.
+        // The order of these two reads matters: `end_work` sets the deadline before it decreases the number of requests.
         let is_idle = !self.is_working() && self.response_deadline.load(Ordering::Relaxed) <= now;
         is_idle && !self.is_closing()
     }
@@ -205,12 +208,12 @@ impl Slot {
     }
 
     /// Returns whether the client has stalled since before `instant`. In HTTP/1, it has taken no byte of a response since then.
-    /// In HTTP/2, it has not taken all of a response that has waited since then; on a proxy's connection, no other exchange may
-    /// have ended since then either.
+    /// In HTTP/2, it has not taken the whole of a response that has waited since then. The connection of a proxy counts as
+    /// stalled only if no other exchange has ended since then, either.
     pub(super) fn is_stalled_before(&self, instant: u64) -> bool {
         let is_socket_stalled = (1..instant).contains(&self.stalled_since.load(Ordering::Relaxed));
         let takes_other_responses = self.is_proxy && self.exchange_ended_at.load(Ordering::Relaxed) >= instant;
-        let is_response_stalled = !takes_other_responses && self.held().has_response_waiting_before(instant);
+        let is_response_stalled = !takes_other_responses && self.memory().has_response_waiting_before(instant);
         (is_socket_stalled || is_response_stalled) && !self.is_closing()
     }
 }

@@ -38,9 +38,9 @@ fn does_not_close_a_connection_before_its_response_is_sent() {
     let [one, other] = working;
     drop(one);
     connection.record_write();
-    assert_eq!(connections.ensure_capacity(), Capacity::None, "the other request is in progress");
+    assert_eq!(connections.ensure_capacity(), Capacity::None, "the other request is still in progress");
     drop(other);
-    assert_eq!(connections.ensure_capacity(), Capacity::None, "its response is on its way");
+    assert_eq!(connections.ensure_capacity(), Capacity::None, "the response of the other request is on its way");
     connection.record_write();
     assert_eq!(connections.ensure_capacity(), Capacity::Closing(1));
 }
@@ -51,7 +51,7 @@ fn two_connections_of_one_address_are_separate() {
     let old = connections.add(&peer(1));
     let _new = connections.add(&peer(1));
     let _working = connections.begin_work(&peer(1));
-    let _work_of_nobody = connections.begin_work(&conn::SocketAddr::Unknown);
+    let _work_of_unknown_peer = connections.begin_work(&conn::SocketAddr::Unknown);
     assert_eq!(connections.ensure_capacity(), Capacity::None);
     drop(old);
     assert_eq!(connections.ensure_capacity(), Capacity::Available);
@@ -91,13 +91,13 @@ fn a_request_must_be_complete_within_the_idle_timeout() {
     requesting.record_write();
     trickling.record_read();
     advance_to(76);
-    assert!(silent.slot.is_closing(), "it never sent a byte");
+    assert!(silent.slot.is_closing(), "the client never sent a byte");
     assert!(!requesting.slot.is_closing() && !trickling.slot.is_closing() && !working.slot.is_closing());
     trickling.record_read();
     advance_to(140);
     assert!(!requesting.slot.is_closing() && !trickling.slot.is_closing());
     advance_to(147);
-    assert!(requesting.slot.is_closing(), "it got its response, and sent no other request");
+    assert!(requesting.slot.is_closing(), "the client got its response and sent no other request");
     assert!(trickling.slot.is_closing(), "single bytes do not postpone the idle timeout");
     assert!(!working.slot.is_closing());
     drop(work);
@@ -110,16 +110,16 @@ fn closes_a_client_that_takes_no_byte_of_its_response() {
     let connections = connections(9);
     let start = connections.now_ms.load(Ordering::Relaxed);
     let advance_to = |seconds: u64| connections.close_idle(start + seconds * 1000 + 600);
-    let [never, slowly] = [1, 2].map(|port| connections.add(&peer(port)));
-    [&never, &slowly].into_iter().for_each(Connection::record_stall);
+    let [stalled, slow] = [1, 2].map(|port| connections.add(&peer(port)));
+    [&stalled, &slow].into_iter().for_each(Connection::record_stall);
     advance_to(20);
-    [&never, &slowly].into_iter().for_each(Connection::record_stall);
-    slowly.record_write();
-    slowly.record_stall();
+    [&stalled, &slow].into_iter().for_each(Connection::record_stall);
+    slow.record_write();
+    slow.record_stall();
     advance_to(31);
-    assert!(never.slot.is_closing() && !slowly.slot.is_closing());
+    assert!(stalled.slot.is_closing() && !slow.slot.is_closing());
     advance_to(52);
-    assert!(slowly.slot.is_closing());
+    assert!(slow.slot.is_closing());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn paused_work_does_not_protect_a_connection() {
     assert_eq!(connections.ensure_capacity(), Capacity::None);
     let paused = working.pause(Duration::from_secs(5));
     assert!(!connection.slot.is_closing());
-    assert!(connection.slot.may_be_closed(milliseconds(Now::read().boot)), "without a delay for a response");
+    assert!(connection.slot.may_be_closed(milliseconds(Now::read().boot)), "the connection may be closed immediately");
     drop(paused);
     assert_eq!(connections.ensure_capacity(), Capacity::None);
     let _paused = working.pause(Duration::from_secs(5));

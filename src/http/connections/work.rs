@@ -1,7 +1,7 @@
 //! Protects a connection from eviction while a request on it is in progress.
 //!
-//! `Submission::read` (`http/body.rs`) calls this after the body is complete. A wait that any client can cause pauses the
-//! protection, because an attacker could otherwise make many connections that cannot be evicted.
+//! `Submission::read` (`http/body.rs`) calls [`Connections::begin_work`] when the body is complete. During a wait that any client
+//! can cause, the protection is paused. Otherwise an attacker could open many connections that cannot be evicted.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,18 +14,18 @@ use super::slot::Slot;
 use crate::clock::{Now, milliseconds};
 
 impl Connections {
-    /// Extends the idle timeout of the peer's connection by `timeout`, the time that a body has to arrive. Returns whether the
-    /// connection is shared: it then carries requests of other clients at the same time.
+    /// Postpones the start of the idle timeout of the peer's connection by `timeout`, the maximum time until a body is complete.
+    /// Returns whether the connection is shared. A shared connection carries requests of several clients at the same time.
     pub(crate) fn extend_idle_timeout(&self, address: &SocketAddr, timeout: Duration) -> bool {
         let until = self.now_ms.load(Ordering::Relaxed).saturating_add(milliseconds(timeout));
-        let slots = self.of_peer(address);
+        let slots = self.slots_of_peer(address);
         slots.iter().for_each(|slot| slot.postpone_idle_timeout(until));
         slots.iter().any(|slot| slot.is_shared())
     }
 
     /// Protects the peer's connection from eviction until the returned guard is dropped.
     pub(crate) fn begin_work(&self, address: &SocketAddr) -> WorkGuard {
-        let slots = self.of_peer(address);
+        let slots = self.slots_of_peer(address);
         slots.iter().for_each(|slot| slot.begin_work());
         WorkGuard(slots)
     }
@@ -36,8 +36,8 @@ impl Connections {
 pub(crate) struct WorkGuard(Vec<Arc<Slot>>);
 
 impl WorkGuard {
-    /// Removes the protection until the returned guard is dropped. For a wait that any client can cause. The connection does not
-    /// count as idle before `timeout` has passed.
+    /// Removes the protection until the returned guard is dropped. To be called for a wait that any client can cause. The
+    /// connection does not count as idle before `timeout` has passed.
     pub(crate) fn pause(&self, timeout: Duration) -> PausedWork<'_> {
         let until = milliseconds(Now::read().boot.saturating_add(timeout));
         for slot in &self.0 {

@@ -124,7 +124,7 @@ families! {
     COPY_DETECTION_CHAINS_LIMIT = Family::gauge(
         "copy_detection_chains_limit",
         "Maximum of `sealjar_copy_detection_chains`, which follows from `session.copy_detection_memory`. It is enough for \
-         half as many sessions that are in use at the same time. Absent if copy detection is off.",
+         half this number of sessions that are in use at the same time. Absent if copy detection is off.",
     );
     COPY_DETECTION_DROPPED = Family::counter(
         "copy_detection_dropped_total",
@@ -142,7 +142,7 @@ families! {
         "passwords_total",
         "Passwords that clients sent, by purpose and outcome. `refused`: unknown account, wrong password or disabled \
          account. `must-change`: the password is right, but the user must change it first. `changed-meanwhile`: the \
-         account changed during the check. `throttled`: a rate limit stopped it. `overloaded`: the queue was full. \
+         account changed during the check. `throttled`: a rate limit refused the attempt. `overloaded`: the queue was full. \
          `error`: the store failed, the list was stale, no key was active, a stored hash cannot be checked, or a thread panicked.",
     )
     .labels(&[Label { name: "for", values: &PURPOSES }, Label { name: "outcome", values: Password::VARIANTS }]);

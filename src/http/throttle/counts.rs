@@ -11,13 +11,13 @@ use super::table::{Key, Millis, Table};
 
 /// Maximum number of limits by own session that an account has at a time.
 const MAX_OWN_SESSIONS: usize = 16;
-/// Factor by which the limit of an IPv6 /48 is higher than that of a /64.
+/// Factor by which the limit of an IPv6 /48 is higher than the limit of a /64.
 const SITE_FACTOR: u32 = 10;
 /// Base-2 logarithm of the number of slots of a table of counts.
 const COUNT_BITS: u32 = 16;
 /// Base-2 logarithm of the number of slots of the table of known networks.
 const KNOWN_BITS: u32 = 18;
-/// Number of slots in which a key can be stored.
+/// Number of slots of a set: a key can be stored in each of them.
 const WAYS: usize = 8;
 
 /// Rates of all limits, from the settings.
@@ -61,7 +61,7 @@ impl Limit {
     }
 }
 
-/// An attempt that is not admitted.
+/// Error for an attempt that is not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Throttled {
     /// Limit that is reached.
@@ -81,7 +81,7 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// Returns the identity of the count among all counts.
+    /// Returns an id that is unique among the counts of all limits.
     pub(super) const fn id(&self) -> (Limit, u64) {
         (self.limit, self.key.id)
     }
@@ -121,7 +121,7 @@ impl Tables {
     }
 
     /// Returns the counts of failures for an attempt without a session.
-    pub(super) fn counts_of_network(&self, keys: Keys, now: Millis) -> Vec<Count> {
+    pub(super) fn failure_counts(&self, keys: Keys, now: Millis) -> Vec<Count> {
         let Limits { network, account_and_network, account, .. } = self.limits;
         let mut counts = vec![
             Count { limit: Limit::Network, key: keys.network, rate: network },
@@ -145,8 +145,8 @@ impl Tables {
     pub(super) fn refusal(&self, counts: &[Count], now: Millis) -> Option<Throttled> {
         let waits = counts.iter().map(|count| (count.limit, self.wait(*count, 0, now)));
         let (by, wait) = waits.max_by_key(|(_, wait)| *wait).filter(|(_, wait)| *wait > 0)?;
-        let refunded = |count: &Count| self.wait(*count, self.in_progress.number(&count.id()), now);
-        let may_pass_soon = counts.iter().all(|count| refunded(count) == 0);
+        let wait_after_refunds = |count: &Count| self.wait(*count, self.in_progress.number(&count.id()), now);
+        let may_pass_soon = counts.iter().all(|count| wait_after_refunds(count) == 0);
         Some(Throttled { by, wait: Duration::from_millis(wait), may_pass_soon })
     }
 
@@ -155,14 +155,14 @@ impl Tables {
         rate.wait(rate.refunded(self.table(limit).deadline(key), refunded), now)
     }
 
-    /// Charges an attempt that begins.
+    /// Charges an attempt to a count when the attempt begins.
     pub(super) fn charge(&mut self, count: Count, now: Millis) {
         let Count { limit, key, rate } = count;
         self.table_mut(limit).update(key, |deadline| rate.charged(deadline, now));
         self.in_progress.begin(count.id());
     }
 
-    /// Refunds the charge of one attempt.
+    /// Refunds the charge of one attempt to a count.
     pub(super) fn refund(&mut self, Count { limit, key, rate }: Count) {
         self.table_mut(limit).update(key, |deadline| rate.refunded(deadline, 1));
     }

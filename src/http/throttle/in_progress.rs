@@ -1,8 +1,8 @@
 //! Attempts in progress, and the attempts that wait for their outcome.
 //!
-//! An attempt is charged when it is admitted, and refunded if its password is correct. Suppose that the limit is ten. Without
-//! waiting, ten correct passwords in progress would cause the refusal of an eleventh one, although all eleven would be admitted
-//! one after the other.
+//! An attempt is charged when it is admitted, and refunded if its password is correct. Suppose that the limit is ten, and that
+//! clients send eleven correct passwords. One after the other, all eleven would be admitted. At the same time, the eleventh would
+//! be refused because of the first ten. So it waits for their outcome instead.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -47,7 +47,7 @@ impl<C: Eq + Hash> InProgress<C> {
     }
 }
 
-/// The attempts that wait.
+/// Set of the attempts that wait for the outcome of attempts in progress.
 #[derive(Debug)]
 pub(super) struct Waits {
     free_slots: Semaphore,
@@ -65,15 +65,15 @@ impl Waits {
         self.attempt_ended.notify_waiters();
     }
 
-    /// Calls `admit`, and calls it again whenever an attempt in progress has ended. Returns the first outcome that is final,
-    /// according to the second value that `admit` returns. Returns the last outcome when [`WAIT_TIMEOUT`] has passed, and the
-    /// first one if too many attempts wait already.
+    /// Calls `admit`, and calls it again whenever an attempt in progress has ended. `admit` returns an outcome, and whether the
+    /// outcome is final. Returns the first final outcome. Returns the latest outcome when [`WAIT_TIMEOUT`] has passed, and the
+    /// first outcome if too many attempts wait already.
     pub(super) async fn until_final<T>(&self, admit: impl Fn() -> (T, bool)) -> T {
         let timeout = tokio::time::sleep(WAIT_TIMEOUT);
         tokio::pin!(timeout);
         let mut slot = None;
         loop {
-            // Register before `admit` is called, so that an attempt that ends between the two wakes this one.
+            // Register for the notification before `admit` is called. So an attempt that ends during the call wakes this one.
             let ended = self.attempt_ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();

@@ -72,9 +72,9 @@ mod tests {
         assert_eq!(RATE.wait(deadline, now + 9_999), 1);
         assert_eq!(RATE.wait(deadline, now + 10_000), 0);
         deadline = RATE.charged(deadline, now + 10_000);
-        assert_eq!(RATE.wait(deadline, now + 10_000), 10_000, "only one more is admitted");
+        assert_eq!(RATE.wait(deadline, now + 10_000), 10_000, "only one more attempt is admitted");
         assert_eq!(RATE.wait(deadline, now + 40_000), 0, "all failures are forgotten");
-        assert_eq!(RATE.charged(deadline, now + 90_000), now + 100_000, "an old deadline does not count");
+        assert_eq!(RATE.charged(deadline, now + 90_000), now + 100_000, "a deadline in the past has no effect");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A table of deadlines in memory of a fixed size, organized like a [set-associative
 //! cache](https://en.wikipedia.org/wiki/Cache_placement_policies#Set-associative_cache).
 //!
-//! Each key has a *deadline*, in milliseconds of the boot clock. After its deadline, a key counts as absent. Keys are hashes with
-//! a secret of this process, so a client cannot choose the slot of a key. A key can be stored in every slot of its set. If all
-//! slots of the set are taken, the new key replaces the key with the earliest deadline. So a flood of keys that are used only
-//! once replaces other keys that were used once, and the key with the most failures is kept longest.
+//! Each key has a *deadline*, in milliseconds of the boot clock. After its deadline, a key counts as absent. Keys are hashes
+//! with a secret of this process, so a client cannot choose the slot of a key. A key can be stored in every slot of its set. If
+//! all slots of the set are taken, the new key replaces the key with the earliest deadline. The deadline is later if a key has
+//! more failures. So a flood of keys with one failure each replaces only such keys, and the key with the most failures is kept
+//! longest.
 
 /// Milliseconds of the boot clock.
 pub(super) type Millis = u64;
@@ -31,8 +32,8 @@ type Slot = [u64; 2];
 /// A table of deadlines.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// All slots. The system provides each memory page, filled with zeros, at its first use. So a table needs physical memory
-    /// only for the pages in use.
+    /// Slots of all sets. The system provides each memory page, filled with zeros, at its first use. So a table needs physical
+    /// memory only for the pages in use.
     slots: Vec<Slot>,
     /// Number of slots of a set.
     ways: usize,
@@ -52,12 +53,12 @@ impl Table {
 
     /// Returns the deadline of the key, or 0 if it is not stored.
     pub(super) fn deadline(&self, key: Key) -> Millis {
-        self.slots[self.set(key)].iter().find(|[held, _]| *held == key.id).map_or(0, |[_, deadline]| *deadline)
+        self.slots[self.set(key)].iter().find(|[id, _]| *id == key.id).map_or(0, |[_, deadline]| *deadline)
     }
 
     /// Returns whether the key is stored, or can be stored without replacing another key before its deadline.
     pub(super) fn has_slot(&self, key: Key, now: Millis) -> bool {
-        self.slots[self.set(key)].iter().any(|[held, deadline]| *held == key.id || *deadline <= now)
+        self.slots[self.set(key)].iter().any(|[id, deadline]| *id == key.id || *deadline <= now)
     }
 
     /// Changes the deadline of the key. `change` gets the present deadline, or 0. A key that is not stored is added unless its
@@ -65,7 +66,7 @@ impl Table {
     pub(super) fn update(&mut self, key: Key, change: impl FnOnce(Millis) -> Millis) {
         let set = self.set(key);
         let slots = &mut self.slots[set];
-        if let Some([_, deadline]) = slots.iter_mut().find(|[held, _]| *held == key.id) {
+        if let Some([_, deadline]) = slots.iter_mut().find(|[id, _]| *id == key.id) {
             *deadline = change(*deadline);
             return;
         }
@@ -94,7 +95,7 @@ mod tests {
         for id in 1..=8 {
             table.update(Key::new(id), |_| 100 + id);
         }
-        table.update(Key::new(3), |held| held + 397);
+        table.update(Key::new(3), |deadline| deadline + 397);
         assert_eq!(
             (1..=9).map(|id| table.deadline(Key::new(id))).collect::<Vec<_>>(),
             [101, 102, 500, 104, 105, 106, 107, 108, 0]
@@ -110,12 +111,12 @@ mod tests {
         }
         table.update(Key::new(9), |_| 1);
         assert_eq!((deadline(&table, 1), deadline(&table, 9)), (0, 1), "a new key is always stored");
-        table.update(Key::new(10), |held| held);
+        table.update(Key::new(10), |deadline| deadline);
         assert_eq!(deadline(&table, 9), 1, "a key without a deadline replaces no other key");
         for id in 10..1_000 {
             table.update(Key::new(id), |_| 50);
         }
-        assert_eq!((2..=8).filter(|id| deadline(&table, *id) > 0).count(), 7, "the others stay");
+        assert_eq!((2..=8).filter(|id| deadline(&table, *id) > 0).count(), 7, "the other keys stay");
     }
 
     #[test]

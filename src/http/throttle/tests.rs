@@ -52,7 +52,7 @@ fn attack(throttle: &Throttle, account: &str) {
     assert_eq!(
         fail(throttle, account, 5_000),
         Err(Limit::Account),
-        "a network without failures, but not known to the account"
+        "a network without failures that is not known to the account"
     );
 }
 
@@ -63,7 +63,11 @@ fn failures_of_a_network_stop_no_other_network_or_account() {
     assert_eq!(fail(&throttle, "alice", 1), Err(Limit::AccountAndNetwork));
     assert_eq!((fail(&throttle, "alice", 2), fail(&throttle, "bob", 1)), (Ok(()), Ok(())));
     let others = (0..100).map(|number| fail(&throttle, &format!("user{number}"), 1));
-    assert_eq!(others.filter(Result::is_ok).count(), 14, "20 from a network, for all accounts together");
+    assert_eq!(
+        others.filter(Result::is_ok).count(),
+        14,
+        "the limit of the network is 20 for all accounts together, and 6 are used"
+    );
     assert_eq!(fail(&throttle, "carol", 1), Err(Limit::Network));
 }
 
@@ -113,7 +117,7 @@ fn a_thief_with_the_same_token_cannot_lock_the_user_out() {
         let throttle = Throttle::new(LIMITS);
         assert_eq!(succeed(&throttle, "alice", 1, None, NOW), Ok(()));
         let thief = (0..100).map(|from| fail_with(&throttle, "alice", network(1_000 + from), session));
-        assert_eq!(thief.filter(Result::is_ok).count(), 5 + 50, "the limit of the token, and the limit by account");
+        assert_eq!(thief.filter(Result::is_ok).count(), 5 + 50, "the limit of the token plus the limit by account");
         let attempt = LoginAttempt { account: &name("alice"), network: network(9), session };
         let throttled = throttle.admit(attempt, NOW).expect_err("the network is not known");
         assert_eq!(throttled.wait, Duration::from_secs(60));
@@ -146,12 +150,16 @@ fn tokens_have_no_advantage_if_their_limit_is_off() {
         let from_one_network = (0..1_000).map(|_| fail_with(&throttle, "alice", network(1), session));
         assert_eq!(from_one_network.filter(Result::is_ok).count(), 20, "the limit of the network");
         let from_many_networks = (2..1_000).map(|from| fail_with(&throttle, "alice", network(from), session));
-        assert_eq!(from_many_networks.filter(Result::is_ok).count(), 30, "the rest of the 50 of the account");
+        assert_eq!(
+            from_many_networks.filter(Result::is_ok).count(),
+            30,
+            "the rest of the limit of the account, which is 50"
+        );
     }
 }
 
 #[test]
-fn attackers_in_its_network_do_not_lock_a_token_out() {
+fn attackers_in_the_same_network_do_not_lock_a_token_out() {
     let throttle = Throttle::new(LIMITS);
     attack(&throttle, "alice");
     let others = (0..40).filter(|number| fail(&throttle, &format!("user{number}"), 1).is_ok());
@@ -178,13 +186,17 @@ fn a_token_of_another_account_is_charged_as_unknown_too() {
     };
     (0..10).for_each(|token| assert!(try_with(token).is_unknown_client()));
     for number in 0..40 {
-        assert_eq!(fail(&throttle, "alice", 100 + number), Ok(()), "ten of the 50 of the account are used");
+        assert_eq!(fail(&throttle, "alice", 100 + number), Ok(()), "ten of the 50 attempts of the account are used");
     }
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account));
     let attempt = try_with(10);
-    assert!(attempt.is_unknown_client(), "also if the limit by account is reached");
+    assert!(attempt.is_unknown_client(), "the client is unknown even if the limit by account is reached");
     attempt.record_success(NOW);
-    assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "nothing was charged, so nothing is refunded");
+    assert_eq!(
+        fail(&throttle, "alice", 200),
+        Err(Limit::Account),
+        "the limit by account was not charged, so it is not refunded"
+    );
     try_with(9).record_success(NOW);
     assert_eq!(fail(&throttle, "alice", 200), Err(Limit::Account), "a charge is refunded once");
 }
@@ -192,11 +204,12 @@ fn a_token_of_another_account_is_charged_as_unknown_too() {
 #[test]
 fn ipv6_networks_of_one_site_share_a_limit() {
     let throttle = Throttle::new(LIMITS);
-    let of_site = |site: u16, number: u16| Network::V6([0x2001, 0xdb8, site, number]);
-    let tries = (0..1_000).map(|number| fail_with(&throttle, &format!("user{number}"), of_site(1, number), None));
-    assert_eq!(tries.filter(Result::is_ok).count(), 200, "ten times the 20 of a network");
-    assert_eq!(fail_with(&throttle, "zoe", of_site(1, 5_000), None), Err(Limit::Network));
-    assert_eq!(fail_with(&throttle, "zoe", of_site(2, 0), None), Ok(()), "another site");
+    let network_of_site = |site: u16, number: u16| Network::V6([0x2001, 0xdb8, site, number]);
+    let tries =
+        (0..1_000).map(|number| fail_with(&throttle, &format!("user{number}"), network_of_site(1, number), None));
+    assert_eq!(tries.filter(Result::is_ok).count(), 200, "ten times the limit of a network, which is 20");
+    assert_eq!(fail_with(&throttle, "zoe", network_of_site(1, 5_000), None), Err(Limit::Network));
+    assert_eq!(fail_with(&throttle, "zoe", network_of_site(2, 0), None), Ok(()), "another site");
     assert_eq!(fail(&throttle, "zoe", 1), Ok(()), "IPv4");
 }
 
@@ -232,7 +245,7 @@ fn a_success_resets_only_its_account_and_network() {
         assert!((0..4).all(|_| matches!(fail(&throttle, "alice", 1), Ok(()) | Err(Limit::Network))));
         let _ = succeed(&throttle, "alice", 1, None, NOW);
     }
-    assert_eq!(fail(&throttle, "alice", 1), Err(Limit::Network), "the network's failures stay");
+    assert_eq!(fail(&throttle, "alice", 1), Err(Limit::Network), "the failures of the network are not reset");
     assert!((0..50).all(|_| succeed(&throttle, "bob", 2, None, NOW).is_ok()), "a success does not count as a failure");
 }
 
@@ -250,7 +263,7 @@ fn charges_attempts_at_once_and_refunds_unchecked_ones() {
 }
 
 #[test]
-fn a_flood_of_names_needs_no_more_memory_and_hides_nothing() {
+fn a_flood_of_names_uses_no_more_memory_and_resets_no_limit() {
     let throttle = Throttle::new(LIMITS);
     assert!((0..5).all(|_| fail(&throttle, "alice", 1).is_ok()));
     // Three times as many as a table of counts has slots.
@@ -261,7 +274,7 @@ fn a_flood_of_names_needs_no_more_memory_and_hides_nothing() {
     let Tables { counts, known, in_progress, .. } = &*throttle.tables();
     assert!(in_progress.is_empty());
     let bytes: usize = counts.iter().chain([known]).map(table::Table::bytes).sum();
-    println!("the throttle takes {bytes} bytes after 200,000 accounts and networks, as before");
+    println!("the throttle takes {bytes} bytes after 200,000 accounts and networks");
     assert_eq!(bytes, 9 << 20);
 }
 
@@ -270,12 +283,12 @@ async fn an_attempt_waits_for_attempts_in_progress() {
     let throttle = Throttle::new(LIMITS);
     let alice = name("alice");
     let attempt = LoginAttempt { account: &alice, network: network(1), session: None };
-    let in_turn = || Box::pin(throttle.admit_or_wait(attempt, || NOW));
+    let admit_or_wait = || Box::pin(throttle.admit_or_wait(attempt, || NOW));
     let mut in_progress = Vec::new();
     for _ in 0..5 {
-        in_progress.push(in_turn().await.expect("admitted"));
+        in_progress.push(admit_or_wait().await.expect("admitted"));
     }
-    let mut waiting = in_turn();
+    let mut waiting = admit_or_wait();
     assert!(is_pending(&mut waiting).await);
     in_progress.pop().expect("one of five").record_success(NOW);
     let admitted = waiting.await.expect("the success resets the failures of account and network");

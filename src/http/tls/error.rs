@@ -15,11 +15,11 @@ pub(crate) enum TlsError {
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: ReadError },
     /// A file does not contain a certificate in PEM.
-    #[error("{} has no certificate that can be used: {found}", path.display())]
-    NoCertificate { path: PathBuf, found: Content },
+    #[error("{} has no certificate that can be used: {content}", path.display())]
+    NoCertificate { path: PathBuf, content: Content },
     /// A file does not contain a private key in PEM.
-    #[error("{} has no private key that can be used: {found}", path.display())]
-    NoKey { path: PathBuf, found: Content },
+    #[error("{} has no private key that can be used: {content}", path.display())]
+    NoKey { path: PathBuf, content: Content },
     /// The private key belongs to none of the certificates.
     #[error("the private key in {} does not belong to the certificate in {}", private_key.display(), certificate.display())]
     Mismatch { certificate: PathBuf, private_key: PathBuf },
@@ -52,8 +52,8 @@ impl TlsError {
                  --tls-self-signed"
                     .to_owned()
             }
-            Self::NoCertificate { path, found } => found.remedy_for_certificate(&shell_path(path)),
-            Self::NoKey { path, found } => found.remedy_for_key(&shell_path(path)),
+            Self::NoCertificate { path, content } => content.remedy_for_certificate(&shell_path(path)),
+            Self::NoKey { path, content } => content.remedy_for_key(&shell_path(path)),
             Self::Mismatch { certificate, private_key } => format!(
                 "use a certificate and a private key that belong together; these two commands must print the same: openssl x509 -noout -pubkey -in {}, and openssl \
                  pkey -pubout -in {}",

@@ -1,6 +1,7 @@
 //! Reads certificates and private keys in PEM ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)).
 //!
-//! If a file does not contain the expected object, [`Content`] says what it contains instead, and how to convert it.
+//! If a file does not contain the expected object, [`Content`] is the type of its actual content, with an instruction to
+//! convert it.
 
 use std::fmt;
 
@@ -65,11 +66,11 @@ impl Content {
         }
         let text = String::from_utf8_lossy(bytes);
         let labels = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
-        let found: Vec<Self> = labels.filter_map(Self::of_label).collect();
-        if found.contains(&Self::EncryptedKey) || text.contains("Proc-Type: 4,ENCRYPTED") {
+        let objects: Vec<Self> = labels.filter_map(Self::of_label).collect();
+        if objects.contains(&Self::EncryptedKey) || text.contains("Proc-Type: 4,ENCRYPTED") {
             return Self::EncryptedKey;
         }
-        found.first().copied().unwrap_or(Self::Other)
+        objects.first().copied().unwrap_or(Self::Other)
     }
 
     fn of_label(label: &str) -> Option<Self> {
@@ -86,7 +87,7 @@ impl Content {
         })
     }
 
-    /// Returns the instruction for the file `path` (quoted for a shell), which should contain the certificate.
+    /// Returns the instruction for the user if the file `path` (quoted for a shell) should contain the certificate.
     pub(super) fn remedy_for_certificate(self, path: &str) -> String {
         match self {
             Self::Der => format!("convert it: openssl x509 -inform DER -in {path} -out new.pem"),
@@ -106,7 +107,7 @@ impl Content {
         }
     }
 
-    /// Returns the instruction for the file `path` (quoted for a shell), which should contain the private key.
+    /// Returns the instruction for the user if the file `path` (quoted for a shell) should contain the private key.
     pub(super) fn remedy_for_key(self, path: &str) -> String {
         match self {
             Self::EncryptedKey => {

@@ -1,4 +1,4 @@
-//! A line of the log: its kind, and its maximum length.
+//! A log line in the queue: its kind, and the code that shortens lines that are too long.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,10 @@ pub(super) const MAX_LINE_BYTES: usize = 16 * 1024;
 pub(super) const LINE_OVERHEAD: usize = 64;
 /// Marker at the end of a text that was cut.
 const CUT_MARKER: &str = " [cut]";
-/// Fields that remain in a line that is still too long after its texts were cut to the minimum.
+/// Fields that remain in a line if it is still too long after all its texts were cut to the minimum length.
 const KEPT_FIELDS: [&str; 4] = ["timestamp", "level", "target", "message"];
-/// Range of the maximum length of each text in a line that is cut: from the last attempt to the first.
+/// Maximum length of each text in a JSON line that is cut. The first attempt uses the end of the range. Each further attempt
+/// halves the length, down to the start of the range.
 const TEXT_LIMITS: std::ops::RangeInclusive<usize> = 64..=MAX_LINE_BYTES / 2;
 
 /// Format of the lines.
@@ -32,7 +33,7 @@ pub(super) enum LineKind {
     Audit,
     /// Any other line.
     Other,
-    /// Report of dropped lines. Only the writing thread logs such a line. It is the next line that is written.
+    /// Report of dropped lines. Only the writing thread logs such a line. It is put in front of all waiting lines.
     Notice,
 }
 
@@ -50,8 +51,8 @@ impl Line {
     }
 }
 
-/// Returns the line, or a shorter line if it is too long. Of a text, the end is cut. A JSON object stays a valid
-/// object: texts in it are cut, and it gets the field `cut`.
+/// Returns the line, or a shorter line if it is too long. In the text format, the end of the line is removed. In the JSON
+/// format, the line stays a valid object: the texts in it are cut, and it gets the field `cut`.
 pub(super) fn shorten(line: &[u8], format: Format) -> Cow<'_, [u8]> {
     if line.len() <= MAX_LINE_BYTES {
         return Cow::Borrowed(line);
@@ -140,7 +141,8 @@ mod tests {
     fn a_long_object_stays_json_and_loses_only_the_ends_of_texts() {
         for long in ["ä", "\u{1}", "\"", "x"] {
             let text = long.repeat(MAX_LINE_BYTES);
-            let line = json!({"level": "ERROR", "backtrace": text, "error": "why", "span": {"path": text}, "count": 3});
+            let line =
+                json!({"level": "ERROR", "backtrace": text, "error": "reason", "span": {"path": text}, "count": 3});
             let cut = shortened(&line);
             for name in ["level", "error", "count"] {
                 assert_eq!(cut[name], line[name]);

@@ -18,8 +18,8 @@ pub(super) struct State {
     bytes: usize,
     other_bytes: usize,
     dropped: DroppedLines,
-    /// Number of lines to write before the next report of dropped lines, or `None` if no report is due.
-    lines_to_notice: Option<usize>,
+    /// Number of waiting lines that are written before the next report of dropped lines. `None` if no report is scheduled.
+    lines_before_report: Option<usize>,
     /// Whether the writing thread waits for a line.
     pub(super) is_idle: bool,
 }
@@ -67,20 +67,20 @@ impl State {
 
     /// Returns the next task, or `None` if no line waits.
     pub(super) fn next(&mut self) -> Option<Next> {
-        if self.lines_to_notice == Some(0) {
-            self.lines_to_notice = None;
+        if self.lines_before_report == Some(0) {
+            self.lines_before_report = None;
             return Some(Next::Report(std::mem::take(&mut self.dropped)));
         }
         self.pop().map(Next::Write)
     }
 
-    /// Records the result of writing a line. `reported` are the numbers in the last report. If a report was not
+    /// Records the result of writing a line. `reported` contains the numbers in the last report. If this report was not
     /// written, its numbers are reported again after the next line that is written.
     pub(super) fn record_write(&mut self, kind: LineKind, is_written: bool, reported: DroppedLines) {
         match (is_written, kind) {
             (true, LineKind::Notice) => {}
             (true, _) if self.dropped.any() => {
-                self.lines_to_notice.get_or_insert(0);
+                self.lines_before_report.get_or_insert(0);
             }
             (true, _) => {}
             (false, LineKind::Notice) => {
@@ -105,7 +105,7 @@ impl State {
     /// Schedules a report of dropped lines after the lines that wait now, unless a report is already scheduled.
     fn schedule_report_after_waiting_lines(&mut self) {
         let waiting = self.lines.len();
-        self.lines_to_notice.get_or_insert(waiting);
+        self.lines_before_report.get_or_insert(waiting);
     }
 
     fn push(&mut self, line: Line) {
@@ -124,7 +124,7 @@ impl State {
         if line.kind == LineKind::Other {
             self.other_bytes -= line.cost();
         }
-        self.lines_to_notice = self.lines_to_notice.map(|lines| lines.saturating_sub(1));
+        self.lines_before_report = self.lines_before_report.map(|lines| lines.saturating_sub(1));
         Some(line)
     }
 }
@@ -174,8 +174,8 @@ mod tests {
         let all = fill(LineKind::Audit);
         assert_eq!(all.len(), MAX_BYTES / 1024);
         assert_eq!(all.iter().filter(|kind| **kind == LineKind::Audit).count(), MAX_BYTES / 1024 / 4 * 3);
-        assert_eq!(state.dropped.other, 7 * 1024, "of 8192");
-        assert_eq!(state.dropped.audit, 5 * 1024, "of 8192");
+        assert_eq!(state.dropped.other, 7 * 1024, "1024 of 8192 lines fit");
+        assert_eq!(state.dropped.audit, 5 * 1024, "3072 of 8192 lines fit");
     }
 
     #[test]
@@ -214,12 +214,12 @@ mod tests {
         let mut state = State::default();
         state.record_write(LineKind::Other, false, DroppedLines::default());
         state.record_write(LineKind::Audit, false, DroppedLines::default());
-        assert_eq!(state.lines_to_notice, None, "no report is due while lines cannot be written");
+        assert_eq!(state.lines_before_report, None, "no report is due while lines cannot be written");
         state.record_write(LineKind::Other, true, DroppedLines::default());
         let Some(Next::Report(reported)) = state.next() else { panic!("a report is due") };
         assert_eq!((reported.other, reported.audit), (1, 1));
         state.record_write(LineKind::Notice, false, reported);
-        assert_eq!(state.lines_to_notice, None);
+        assert_eq!(state.lines_before_report, None);
         state.record_write(LineKind::Other, true, reported);
         assert!(matches!(state.next(), Some(Next::Report(again)) if again.other == 1 && again.audit == 1));
     }

@@ -163,7 +163,7 @@ async fn a_request_counts_with_its_head_until_its_response() {
     let response = frames(long, "page").await;
     assert!((4 * KIB..5 * KIB).contains(&held_bytes(&connections)), "{}", held_bytes(&connections));
     advance_to(89);
-    assert!(!connection.slot.is_closing(), "the stall timeout of a response does not begin with its request");
+    assert!(!connection.slot.is_closing(), "the stall timeout begins with the response, not with the request");
     advance_to(92);
     assert!(connection.slot.is_closing());
     drop(response);
@@ -191,7 +191,7 @@ pub(super) fn behind_proxy() -> Arc<Connections> {
     Connections::new(99, IDLE_TIMEOUT, proxies)
 }
 
-/// Returns the address of a peer that is not a trusted proxy there.
+/// Returns the address of a client, which is not a trusted proxy of the listener of [`behind_proxy`].
 pub(super) fn client(port: u16) -> conn::SocketAddr {
     SocketAddr::from(([198, 51, 100, 1], port)).into()
 }
@@ -202,41 +202,45 @@ pub(super) fn begin_requests(tracker: &Arc<ConnectionTracker>, count: usize) -> 
 }
 
 #[test]
-fn closes_proxies_last_and_small_connections_at_work_never() {
+fn closes_proxies_last_and_never_small_busy_connections() {
     let connections = behind_proxy();
-    let (proxy, of_proxy) = add(&connections, peer(1));
+    let (proxy, proxy_tracker) = add(&connections, peer(1));
     let clients = [1, 2, 3, 4].map(|port| add(&connections, client(port)));
-    let [(working, of_working), (large, of_large), (small, of_small), (other, of_other)] = &clients;
+    let [(working, working_tracker), (large, large_tracker), (small, small_tracker), (other, other_tracker)] = &clients;
     let are_closing =
         || [large, small, other, &proxy, working].map(|connection| u8::from(connection.slot.is_closing()));
     let _work = [1, 2].map(|port| connections.begin_work(&client(port)));
-    let _held = [
-        begin_requests(&of_proxy, 100),
-        begin_requests(of_working, 4),
-        begin_requests(of_large, 1200),
-        begin_requests(of_small, 4),
+    let _requests = [
+        begin_requests(&proxy_tracker, 100),
+        begin_requests(working_tracker, 4),
+        begin_requests(large_tracker, 1200),
+        begin_requests(small_tracker, 4),
     ];
     assert_eq!(are_closing(), [0, 0, 0, 0, 0]);
-    let _other = begin_requests(of_other, 100);
-    assert_eq!(are_closing(), [1, 0, 0, 0, 0], "the oldest: work does not protect so many requests");
-    let _of_proxy = begin_requests(&of_proxy, 1158);
+    let _other = begin_requests(other_tracker, 100);
+    assert_eq!(
+        are_closing(),
+        [1, 0, 0, 0, 0],
+        "its request is the oldest, and it uses too much memory to be protected"
+    );
+    let _requests_of_proxy = begin_requests(&proxy_tracker, 1158);
     assert_eq!(are_closing(), [1, 1, 0, 0, 0]);
-    let _more = begin_requests(&of_proxy, 4);
+    let _more = begin_requests(&proxy_tracker, 4);
     assert_eq!(are_closing(), [1, 1, 1, 0, 0]);
-    let _rest = begin_requests(&of_proxy, 100);
+    let _rest = begin_requests(&proxy_tracker, 100);
     assert_eq!(are_closing(), [1, 1, 1, 1, 0], "a few requests, of which one is in progress, are protected");
-    let _many = begin_requests(of_working, TOO_MANY_REQUESTS);
+    let _many = begin_requests(working_tracker, TOO_MANY_REQUESTS);
     assert_eq!(are_closing(), [1, 1, 1, 1, 1]);
     assert_eq!(held_bytes(&connections), 0);
 }
 
-/// If a client takes no byte of a response, the response stays on its way. With a request a second, such a client could otherwise
-/// protect all its connections.
+/// If a client takes no byte of a response, the response stays on its way. If this protected the connection, a client could
+/// protect all its connections by sending one request a second on each of them.
 #[test]
 fn a_response_on_its_way_does_not_protect_a_client() {
     let connections = behind_proxy();
-    let (proxy, of_proxy) = add(&connections, peer(1));
-    let (small, of_small) = add(&connections, client(1));
+    let (proxy, proxy_tracker) = add(&connections, peer(1));
+    let (small, small_tracker) = add(&connections, client(1));
     let add_with_response_on_its_way = |port| {
         let (connection, tracker) = add(&connections, client(port));
         let requests = begin_requests(&tracker, 19);
@@ -244,7 +248,7 @@ fn a_response_on_its_way_does_not_protect_a_client() {
         (connection, requests)
     };
     let attacking: Vec<_> = (10..75).map(add_with_response_on_its_way).collect();
-    let _innocent = [begin_requests(&of_proxy, 1), begin_requests(&of_small, 1)];
+    let _other_requests = [begin_requests(&proxy_tracker, 1), begin_requests(&small_tracker, 1)];
     let _more: Vec<_> = (75..110).map(add_with_response_on_its_way).collect();
     assert!(!proxy.slot.is_closing() && !small.slot.is_closing());
     assert!(attacking.iter().filter(|(connection, _)| connection.slot.is_closing()).count() >= 29);
@@ -252,12 +256,12 @@ fn a_response_on_its_way_does_not_protect_a_client() {
 }
 
 #[tokio::test]
-async fn a_body_that_responses_share_counts_little() {
+async fn a_body_that_several_responses_share_counts_little() {
     let connections = connections(9);
     let (_connection, tracker) = add(&connections, peer(1));
     let shared = Bytes::from("x".repeat(160 * KIB));
-    let own = "x".repeat(30 * KIB);
-    for (body, counts) in [(ResBody::Once(shared), 36), (own.into(), 34)] {
+    let unshared = "x".repeat(30 * KIB);
+    for (body, counts) in [(ResBody::Once(shared), 36), (unshared.into(), 34)] {
         let _waiting = frames(tracker.begin(&request()), body).await;
         assert_eq!(held_bytes(&connections) / KIB, counts);
     }
