@@ -80,7 +80,7 @@ impl LockedRing {
         let ring = Self::lock(directory)?;
         match ring.read() {
             Err(ChangeError::Ring(RingError::Empty { .. })) => {
-                Ok(ring.create_key(Some(passed_on_every_node(now)), max_lifetime, now)?.kid())
+                Ok(ring.create_key(Some(time_passed_on_every_node(now)), max_lifetime, now)?.kid())
             }
             Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
             Err(error) => Err(error),
@@ -119,7 +119,7 @@ impl LockedRing {
     /// these are the keys that the revocation log in the store refuses. Returns the id of the key, and whether the key is new.
     ///
     /// # Errors
-    /// [`ChangeError`]. An empty ring is refused, as by [`LockedRing::rotate`].
+    /// [`ChangeError`]. An empty ring is refused, because its keys may only be temporarily missing.
     pub fn publish(&self, refused: &[Kid], max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
         let ring = self.read()?.with_refused_keys(refused);
         let unscheduled = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
@@ -177,7 +177,7 @@ impl LockedRing {
             let sealing = ring.keys().iter().filter(|key| key.may_seal(now));
             let latest = sealing.filter_map(|key| key.dates.activates_at).max();
             let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
-            let activates_at = next_free_second(&ring, passed_on_every_node(now).max(after_latest));
+            let activates_at = next_free_second(&ring, time_passed_on_every_node(now).max(after_latest));
             // Written without an activation date. `finish` writes the date.
             let replacement = self.create_key(None, key.dates.max_lifetime, now)?;
             Ok(Key::new(replacement.secret, Dates { activates_at: Some(activates_at), ..replacement.dates }))
@@ -185,19 +185,12 @@ impl LockedRing {
         let replacement = (replace && (is_to_be_revoked || !others_seal)).then(create_replacement).transpose()?;
         let revoked =
             is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
-        let renewing = ring.keys_that_renewed(key, now);
+        let keys_that_renewed = ring.keys_that_renewed(key, now);
         // Time of the revocation by the fastest clock of a node.
         let last_second = key.dates.revoked_at.unwrap_or(now).plus(CLOCK_SKEW);
         let has_sealed = key.dates.activates_at.is_some_and(|instant| instant <= last_second);
-        let leaves_none = !others_seal && replacement.is_none();
-        Ok(KeyRevocation {
-            ring: self,
-            revoked,
-            replacement,
-            keys_that_renewed: renewing,
-            has_sealed,
-            leaves_no_sealing_key: leaves_none,
-        })
+        let leaves_no_sealing_key = !others_seal && replacement.is_none();
+        Ok(KeyRevocation { ring: self, revoked, replacement, keys_that_renewed, has_sealed, leaves_no_sealing_key })
     }
 
     /// Removes the keys that no live token needs: keys that were retired or revoked so long ago that all of their tokens have
@@ -254,8 +247,8 @@ fn create_directory(directory: &Path) -> Result<(), ChangeError> {
     }
     match fs::DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {
-            let given = give_to_owner_of(parent, directory);
-            given.map_err(|source| ChangeError::CreateDirectory { directory: directory.to_owned(), source })
+            let outcome = give_to_owner_of(parent, directory);
+            outcome.map_err(|source| ChangeError::CreateDirectory { directory: directory.to_owned(), source })
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if directory.is_dir() {
@@ -334,9 +327,9 @@ impl KeyRevocation {
     }
 }
 
-/// Returns a time that has passed by the clock of every node, also the slowest. A key with this activation date is active on
+/// Returns a time that has passed by the clock of every node, including the slowest clock. A key with this activation date is active on
 /// every node.
-fn passed_on_every_node(now: UnixTime) -> UnixTime {
+fn time_passed_on_every_node(now: UnixTime) -> UnixTime {
     UnixTime(now.0.saturating_sub(CLOCK_SKEW.as_secs()))
 }
 

@@ -64,12 +64,12 @@ impl FormBinding {
 }
 
 impl Sessions {
-    /// Returns a new sealed token for a form that is bound to `bound`.
+    /// Returns a new sealed token for a form with this binding.
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
-    pub fn form_token(&self, bound: FormBinding, now: Now) -> Result<SealedToken, SealError> {
-        self.seal_bytes(Purpose::FormToken, &self.cookie, &bound.bytes(), now)
+    pub fn form_token(&self, binding: FormBinding, now: Now) -> Result<SealedToken, SealError> {
+        self.seal_bytes(Purpose::FormToken, &self.cookie, &binding.bytes(), now)
     }
 
     /// Returns the deterministic form token of this session: it is the same each time while the same key is active. Only for
@@ -108,7 +108,7 @@ impl Sessions {
         self.seal_bytes(Purpose::LoginForm, cookie, &bytes, now)
     }
 
-    /// Returns the id in the cookie of a login form, or `None` if the request has no such cookie that is valid.
+    /// Returns the id in the cookie of a login form, or `None` if no such cookie in the request is valid.
     pub fn sign_in_form<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
