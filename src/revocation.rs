@@ -19,8 +19,8 @@
 //! ([`crate::session::Sessions`]).
 //!
 //! A check reads memory only. `pruned_through` is the time up to which expired entries were removed. A token that expired
-//! before that time must never be valid again, even if the wall clock is set back. So the current time never counts as earlier than
-//! `pruned_through`.
+//! before that time must never be valid again, even if the wall clock is set back. So the current time never counts as earlier
+//! than `pruned_through`.
 //!
 //! `session/verify.rs` reads the list. `sync/follower.rs` and `sync/committer.rs` add entries from the store's log and from
 //! logouts.
@@ -121,8 +121,8 @@ impl RevocationList {
 
     /// Returns whether there is an entry for this session id.
     pub(crate) fn refuses_session(&self, sid: Sid) -> bool {
-        // Pending entries are checked first: an entry that becomes durable meanwhile is added to `sessions` before it is removed from
-        // `pending_sessions`.
+        // Pending entries are checked first: an entry that becomes durable meanwhile is added to `sessions` before it is
+        // removed from `pending_sessions`.
         (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains(sid)) || self.sessions.contains(sid)
     }
 
@@ -241,7 +241,7 @@ impl RevocationList {
         self.global_generation.fetch_max(generation, Ordering::AcqRel);
     }
 
-    /// Returns the global generation. Tokens with a lower one are refused.
+    /// Returns the global generation. Tokens with a lower global generation are refused.
     pub fn global_generation(&self) -> u64 {
         self.global_generation.load(Ordering::Acquire)
     }

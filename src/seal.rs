@@ -3,7 +3,7 @@
 //! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)`, without a salt, with 32 bytes
 //!   ([RFC 5869](https://www.rfc-editor.org/rfc/rfc5869)).
 //! * The associated data is version, kid, purpose and cookie name, in this order, each after its length in one byte. So a token
-//!   for one purpose or cookie does not open for another one.
+//!   for one purpose or cookie cannot be opened for another purpose or cookie.
 //! * The key id commits to the key, so exactly one key is tried. Otherwise, an attacker could test many keys with one token
 //!   (partitioning oracle, [RFC 9771 section 4.3.4](https://www.rfc-editor.org/rfc/rfc9771#section-4.3.4)).
 //!

@@ -100,8 +100,9 @@ impl Sessions {
     /// Creates a verifier and issuer of sessions with these keys and this revocation list.
     ///
     /// A candidate is a cookie with the name of the session cookie and a plausible length. Every candidate in a request is
-    /// tried, because another application can set cookies of this name, and the browser may send them first. So the caller must limit the size of the `Cookie` fields
-    /// (32 KiB contain at most 400 candidates), or the number of candidates with [`Sessions::with_max_candidates`].
+    /// tried, because another application can set cookies of this name, and the browser may send them first. So the caller must
+    /// limit the size of the `Cookie` fields (32 KiB contain at most 400 candidates), or the number of candidates with
+    /// [`Sessions::with_max_candidates`].
     pub fn new(ring: KeyRing, revocations: Arc<RevocationList>, cookie: CookieName, lifetimes: Lifetimes) -> Self {
         let chains = ArcSwapOption::empty();
         Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes, max_candidates: usize::MAX, chains }

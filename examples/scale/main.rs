@@ -3,9 +3,9 @@
 //!
 //! Each node has the real revocation list of the library, and the real rule for the expiry of entries. The committers, the
 //! followers and the store are simulated: logouts follow a daily curve, commits wait for the one lock of the log, and nodes poll.
-//! Nodes lose the store and reconnect, delete expired entries once a minute, and have different clocks. The costs of the store
-//! are constants in `store.rs` and `node.rs`, as measured in `docs/scale.md`. Followers only poll and get no notifications,
-//! because notifications may be lost.
+//! Nodes are disconnected from the store and reconnect, delete expired entries once a minute, and have different clocks. The
+//! costs of the store are constants in `store.rs` and `node.rs`, as measured in `docs/scale.md`. Followers only poll and get no
+//! notifications, because notifications may be lost.
 //!
 //! During the day, copies of logged-out cookies are presented to every node ([`watch`]). After each deletion of expired entries,
 //! the entries of the list are counted ([`node::ExpectedEntries`]). If a rule is violated, the simulation ends with an error.

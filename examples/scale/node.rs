@@ -28,9 +28,11 @@ const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignOut {
     pub(crate) sid: Sid,
+    /// Time of the logout.
     pub(crate) at: Duration,
     pub(crate) absolute_deadline: UnixTime,
     pub(crate) remembered: bool,
+    /// Whether a copy of the cookie is presented to the nodes afterwards.
     pub(crate) watched: bool,
 }
 
@@ -46,12 +48,14 @@ pub(crate) struct Node {
     waiting: VecDeque<SignOut>,
     /// Whether some waiting logouts arrived while the store was unreachable.
     has_backlog: bool,
+    /// Time at which the last commit of this node ended.
     committer_free_at: Duration,
     /// Number of rows of the log that the node has read.
     pub(crate) rows_read: u64,
     poll: Poll,
     /// Whether the store was unreachable after the last successful poll.
     was_disconnected: bool,
+    /// Time from which the next poll also records the clock and deletes expired entries.
     next_record: Duration,
     /// Whether the node has deleted expired entries since the watch last checked it.
     pub(crate) has_pruned: bool,

@@ -25,6 +25,7 @@ const MAX_BATCH: u64 = 1024;
 pub(crate) struct Row {
     pub(crate) sid: Sid,
     pub(crate) expires_at: UnixTime,
+    /// Time at which the commit ended.
     pub(crate) committed: Duration,
     /// Number of the node that committed the row.
     pub(crate) node: usize,
@@ -37,6 +38,7 @@ pub(crate) struct Store {
     log: VecDeque<Row>,
     /// Number of rows that were removed from the front of `log`.
     removed: u64,
+    /// Time at which the last commit releases the lock.
     lock_free_at: Duration,
     pub(crate) pruned_through: UnixTime,
     pub(crate) clock_reached: UnixTime,

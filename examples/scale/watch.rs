@@ -1,10 +1,10 @@
-//! Copies of logged-out cookies. They are presented to every node until their entry is deleted from every list.
+//! Copies of logged-out cookies, which are presented to every node until their entry is deleted from every list.
 //!
 //! As long as a node may accept a copy, it is presented to every node four times per second. Each time a node accepts the copy,
 //! the copy is renewed, even if it is not due. So it expires as late as any token of the session could. Later, the copy is
-//! presented to a node only after the node has deleted expired entries. This is sufficient, because only a deletion can make a node accept a refused copy again:
-//! apart from that, entries are only added, the time of the list never decreases, and a stale list is updated before the node uses it
-//! again.
+//! presented to a node only after the node has deleted expired entries. This is sufficient, because only a deletion can make a
+//! node accept a refused copy again: apart from that, entries are only added, the time of the list never decreases, and a stale
+//! list is updated before the node uses it again.
 
 use std::time::Duration;
 

@@ -16,7 +16,8 @@ use crate::session::{SealError, SealedSession};
 use crate::web::cookie::{self, CookieChange, renewal_window};
 use crate::web::csrf;
 
-/// Middleware that verifies the session before the handler of a request, and writes the cookie after the handler. See [`Jar::hoop`].
+/// Middleware that verifies the session before the handler of a request, and writes the cookie after the handler. See
+/// [`Jar::hoop`].
 #[derive(Debug, Clone)]
 pub struct Hoop(Jar);
 

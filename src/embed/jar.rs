@@ -138,8 +138,8 @@ impl Jar {
     }
 
     /// Revokes the sessions that came with the request, including expired ones, and removes the cookie. When this returns, copies
-    /// of the cookie are refused here, after a restart, and on every node that uses the store. If the request has no session, nothing is revoked.
-    /// The cookie is removed even if the response has an error status, because its session has ended.
+    /// of the cookie are refused here, after a restart, and on every node that uses the store. If the request has no session,
+    /// nothing is revoked. The cookie is removed even if the response has an error status, because its session has ended.
     ///
     /// # Errors
     /// After each of these errors the browser still has the cookie, so it can repeat the request:

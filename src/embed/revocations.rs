@@ -119,7 +119,7 @@ impl Revocations {
         }
     }
 
-    /// Accepts no more logouts, waits until the accepted ones are committed, and closes the store.
+    /// Accepts no more logouts, waits until the accepted logouts are committed, and closes the store.
     pub(super) async fn close(&self) -> Result<(), Problem> {
         match self {
             Self::Memory { .. } => Ok(()),

@@ -17,8 +17,8 @@ use crate::session::lifetime::Deadlines;
 use crate::session::{Cause, Identity, Refusal, SealedSession, Verified};
 use crate::web::cookie::CookieChange;
 
-/// The live session of a request. A handler with a parameter of this type is protected: without a live session it is not called, and
-/// the client gets 401 with the reason.
+/// The live session of a request. A handler with a parameter of this type is protected: without a live session it is not
+/// called, and the client gets 401 with the reason.
 ///
 /// `T` is the application's own data, from [`Claims::data`] or [`Jar::replace_data`](super::Jar::replace_data). The token
 /// contains it as JSON, so that a later version of the application may add a field with `#[serde(default)]`. A token whose data

@@ -196,7 +196,8 @@ impl Settings {
     }
 
     /// Opens a [`Jar`] whose key and revocation list are only in memory. When the process exits, the key is lost and every
-    /// session ends. So no revoked session can become valid again. For tests, for development, and for tools with one process.
+    /// session ends. So no revoked session can become valid again. Use this for tests, for development, and for tools with one
+    /// process.
     ///
     /// # Errors
     /// [`OpenError::Setting`].

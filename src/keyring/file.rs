@@ -208,7 +208,8 @@ pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()>
     File::open(directory)?.sync_all()
 }
 
-/// Whether the group can read every existing key file. This is the case if root writes the keys and the group of the server reads them.
+/// Whether the group can read every existing key file. This is the case if root writes the keys and the group of the server
+/// reads them.
 fn is_group_readable(directory: &Path) -> io::Result<bool> {
     let modes: io::Result<Vec<_>> = paths(directory)?.iter().map(|path| Ok(fs::metadata(path)?.mode())).collect();
     let modes = modes?;

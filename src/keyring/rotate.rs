@@ -93,7 +93,7 @@ impl LockedRing {
     /// [`ChangeError::Ring`].
     pub fn read(&self) -> Result<KeyRing, ChangeError> {
         // The error should contain the path of the directory, not the path of its open handle. So the directory is loaded again
-        // by its path, and that error is used if there is one.
+        // by its path. If the second load fails, its error is returned.
         let with_path = |error| KeyRing::load(&self.directory).err().unwrap_or(error);
         Ok(KeyRing::load(self.pinned.path()).map_err(with_path)?)
     }
@@ -115,8 +115,9 @@ impl LockedRing {
 
     /// Publishes a key without a scheduled activation, for [`LockedRing::activate`].
     ///
-    /// Reuses such a key if an earlier command has published one and did not activate it. A key in `refused` is not reused;
-    /// these are the keys that the revocation log in the store refuses. Returns the id of the key, and whether the key is new.
+    /// Reuses a key that an earlier command has published and not activated, if such a key exists. A key in `refused` is not
+    /// reused; these are the keys that the revocation log in the store refuses. Returns the id of the key, and whether the key
+    /// is new.
     ///
     /// # Errors
     /// [`ChangeError`]. An empty ring is refused, because its keys may only be temporarily missing.
@@ -273,8 +274,8 @@ fn give_to_owner_of(parent: &Path, directory: &Path) -> io::Result<()> {
     // The owner of the parent could have replaced the new directory meanwhile, so it must belong to root and be empty.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let created: File = rustix::fs::open(directory, flags, Mode::empty())?.into();
-    let is_ours = created.metadata()?.uid() == user.as_raw() && fs::read_dir(directory)?.next().is_none();
-    if is_ours { Owner::of_directory(parent)?.give(&created) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+    let is_unchanged = created.metadata()?.uid() == user.as_raw() && fs::read_dir(directory)?.next().is_none();
+    if is_unchanged { Owner::of_directory(parent)?.give(&created) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
 /// A key revocation in progress.
@@ -327,8 +328,8 @@ impl KeyRevocation {
     }
 }
 
-/// Returns a time that has passed by the clock of every node, including the slowest clock. A key with this activation date is active on
-/// every node.
+/// Returns a time that has passed by the clock of every node, including the slowest clock. A key with this activation date is
+/// active on every node.
 fn time_passed_on_every_node(now: UnixTime) -> UnixTime {
     UnixTime(now.0.saturating_sub(CLOCK_SKEW.as_secs()))
 }

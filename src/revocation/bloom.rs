@@ -120,9 +120,9 @@ impl BloomFilter {
         // is found in the map below.
         spare.used.store(words, Ordering::Release);
         for word in &spare.words {
-            // A lookup that reads this zero acquires it. So the lookup also reads the epoch of the rebuild before this one. A
-            // `swap` also reads: this thread acquires the bits that it clears, and so it finds the entries of these bits in
-            // the map.
+            // A lookup that reads this zero synchronizes with this `swap`, so it also reads the epoch that the previous rebuild
+            // stored, or a later epoch. The `swap` acquires the bits that it clears, so this thread finds the entries of these
+            // bits in the map.
             word.swap(0, Ordering::AcqRel);
         }
         let mut inserted = 0;

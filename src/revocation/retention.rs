@@ -14,8 +14,8 @@
 //! that revokes is not checked. If it is slow, [`commit_time`] uses the time that the servers have recorded.
 //!
 //! C is read just before the transaction begins, from a clock that differs by at most S from every other clock, now and in
-//! the past ([`commit_time`]). The process that wrote the entry received the result of the commit by C + D. Otherwise, it has
-//! not reported success, and writes the entry again with a later C. So every poll that begins after C + D finds the entry.
+//! the past ([`commit_time`]). Either the process that wrote the entry received the result of the commit by C + D, or it has
+//! not reported success and writes the entry again with a later C. So every poll that begins after C + D finds the entry.
 //! Let T be a token that the entry refuses.
 //!
 //! 1. T expires at A at the latest. A is the same in all tokens of the session (`Deadlines::renewed`), so it does not matter

@@ -2,8 +2,8 @@
 //!
 //! A [`DashMap`] consists of shards. Each shard is a hash table with a lock. A lookup writes to the lock of a shard twice, and
 //! reads one memory location, which is not in the CPU cache if the list is long. So a [`BloomFilter`] is read first. An entry
-//! takes 20 bytes, plus one byte of metadata in the hash table. A hash table is between three eighths and seven eighths full, because
-//! its size is a power of two. Together that is 24 to 56 bytes for each entry.
+//! takes 20 bytes, plus one byte of metadata in the hash table. A hash table is between three eighths and seven eighths full,
+//! because its size is a power of two. Together that is 24 to 56 bytes for each entry.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
@@ -166,7 +166,7 @@ impl Expiry {
         self.0 >> 1 < Self::steps(instant)
     }
 
-    /// Returns the later of both times, and durable if one of them is durable.
+    /// Returns the expiry with the later of both times. It is durable if one of both is durable.
     fn merge(self, other: Self) -> Self {
         Self((self.0 >> 1).max(other.0 >> 1) << 1 | (self.0 | other.0) & 1)
     }

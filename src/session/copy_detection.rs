@@ -8,8 +8,8 @@
 //! cookie.
 //!
 //! For each token chain, a node remembers one token R: the newest token that was presented to this node and whose response
-//! could renew it. The node compares R with each verified token T that is due. *n* is the number of renewals of a token. The first
-//! row that applies gives the verdict:
+//! could renew it. The node compares R with each verified token T that is due. *n* is the number of renewals of a token. The
+//! first row that applies gives the verdict:
 //!
 //! | condition | verdict |
 //! |---|---|
@@ -48,11 +48,11 @@
 //! *Other methods.* The response to another method than GET and HEAD renews only in the last third of the idle timeout. It may
 //! arrive later than t + D, because a proxy holds it back until an upload has ended. Let t + U be the time at which it arrives,
 //! and C' its token. C' is then a sibling of a token that other requests have renewed meanwhile. The fourth row accepts C'
-//! while R does not have more renewals than C'. This is the case until the grandchild of P is presented when due: at t + 2 I − S at the
-//! earliest. So U must be less than 2 I − S, which is 9 minutes. An upload can begin as late as t + D, while the response to
-//! another request with P is in transit. So the upload itself may take D less: 7 minutes. And C' must not arrive while a
-//! response that renews the sibling of C' is in transit. Otherwise both siblings would have children, and the child of the
-//! sibling that is not R would fit no row.
+//! while R does not have more renewals than C'. This is the case until the grandchild of P is presented when due: at t + 2 I −
+//! S at the earliest. So U must be less than 2 I − S, which is 9 minutes. An upload can begin as late as t + D, while the
+//! response to another request with P is in transit. So the upload itself may take D less: 7 minutes. And C' must not arrive
+//! while a response that renews the sibling of C' is in transit. Otherwise both siblings would have children, and the child of
+//! the sibling that is not R would fit no row.
 //!
 //! If the response does not set the cookie, the request may also be judged later than t + D, because a proxy may collect an
 //! upload before it sends the verification request. The fifth row accepts P until 90 s after C was presented when due, that is

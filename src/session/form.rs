@@ -1,8 +1,8 @@
 //! Form tokens, which bind a form to the session for which it was rendered, against
 //! [cross-site request forgery](https://owasp.org/www-community/attacks/csrf).
 //!
-//! The hidden field of a form contains a *form token*: the id to which the form is bound, sealed. It is valid only for that id,
-//! and opens only with a key in the ring. It is different at each rendering, so that an attacker cannot determine it from the
+//! The hidden field of a form contains a *form token*: the sealed id to which the form is bound. The token is valid only for that
+//! id, and opens only with a key in the ring. It is different at each rendering, so that an attacker cannot determine it from the
 //! length of compressed responses ([BREACH](https://en.wikipedia.org/wiki/BREACH)).
 //!
 //! After the login, the id is the session id, so the form token is useless when the session ends. Before the login, there is no

@@ -89,7 +89,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Renews a session that is due: the same sid and chain, a new link, a later idle deadline.
+    /// Renews a session that is due: the new token has the same sid and chain, a new link, and a later idle deadline.
     ///
     /// Returns `None` if it is too early for a response with this window, or if the session or its key was revoked after the
     /// verification. The list is checked again just before sealing.

@@ -123,8 +123,8 @@ impl Deadlines {
     /// Returns the deadlines after a renewal. They count from `checked_at`, the time at which the revocation list was checked.
     ///
     /// The absolute deadline never moves, so it is the same in all tokens of a session. A logout reads it from the presented
-    /// token, so the revocation entry is kept long enough for all tokens of the session. If the sealing key allows less than the idle
-    /// timeout, the idle deadline is earlier.
+    /// token, so the revocation entry is kept long enough for all tokens of the session. If the sealing key allows less than
+    /// the idle timeout, the idle deadline is earlier.
     #[must_use]
     pub fn renewed(self, checked_at: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
         Self { idle: checked_at.plus(lifetime.idle.min(cap)).min(self.absolute), ..self }

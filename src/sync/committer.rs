@@ -4,8 +4,8 @@
 //! Invariant: a logout is confirmed only after its revocation is on disk. A revocation is pending from the request on, so
 //! this process refuses the session at once, whether or not the commit succeeds. Each logout waits for a commit that contains
 //! its own revocation. A pending entry of another request does not count as success. A request that
-//! detects a copied session does not wait for a commit. If a commit fails, all its revocations are kept and stay in force, and the commit is repeated until it
-//! succeeds.
+//! detects a copied session does not wait for a commit. If a commit fails, all its revocations are kept and stay in force,
+//! and the commit is repeated until it succeeds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -45,8 +45,8 @@ pub(crate) struct Committer {
     list: Arc<RevocationList>,
     /// Queue without a bound, because no revocation may be dropped. It contains at most one revocation for each live session.
     requests: mpsc::UnboundedSender<Request>,
-    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if there
-    /// is none.
+    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if the
+    /// store has all revocations.
     unstored_since: Arc<AtomicU64>,
 }
 

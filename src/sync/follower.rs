@@ -1,5 +1,5 @@
 //! The follower of the store: it loads the whole revocation log before the server is ready, then reads new entries, and removes
-//! (prunes) expired ones.
+//! (prunes) expired entries.
 //!
 //! Invariant: the store has recorded `pruned_through` before an entry is removed from the list or the log. Every minute the
 //! follower also records the lifetimes of this server's tokens and the latest time of its clock, because
@@ -124,9 +124,9 @@ impl Follower {
     /// backoff and a random part, so that not all nodes reconnect at the same time.
     async fn wait(&self) {
         if self.failures == 0 {
-            let began = Instant::now();
+            let started = Instant::now();
             if tokio::time::timeout(self.store.poll_interval(), self.store.notified()).await.is_ok() {
-                tokio::time::sleep_until(began + MIN_POLL_INTERVAL).await;
+                tokio::time::sleep_until(started + MIN_POLL_INTERVAL).await;
             }
             return;
         }

@@ -70,9 +70,9 @@ impl KeyDirectory {
         let mut previous = sessions.ring();
         loop {
             // Wait for the interval or for a request, but at least for the minimum interval.
-            let began = Instant::now();
+            let started = Instant::now();
             if tokio::time::timeout(REREAD_INTERVAL, self.reads.requested()).await.is_ok() {
-                tokio::time::sleep_until(began + MIN_REREAD_INTERVAL).await;
+                tokio::time::sleep_until(started + MIN_REREAD_INTERVAL).await;
             }
             self.reads.begin();
             let now = Now::read();

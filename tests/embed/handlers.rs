@@ -41,7 +41,8 @@ async fn subject_and_data(session: Session<u8>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
-/// Polls a future at most as many times as the form field `polls` specifies, and then drops it, as if the client had disconnected.
+/// Polls a future at most as many times as the form field `polls` specifies, and then drops it, as if the client had
+/// disconnected.
 async fn poll_times(request: &mut Request, change: impl AsyncFnOnce(&Request) -> Result<(), Problem>) -> &'static str {
     let mut remaining_polls: usize = request.form("polls").await.unwrap();
     let mut change = std::pin::pin!(change(request));
