@@ -11,7 +11,7 @@ struct Cart {
     items: Vec<String>,
 }
 
-/// The shop has its own way to authenticate a user. This one accepts a code that it has sent by mail.
+/// Authenticates a user in the shop's own way, with a code that the shop has sent by mail, and starts a session.
 #[handler]
 async fn sign_in(request: &mut Request, depot: &mut Depot) -> Result<StatusCode, Problem> {
     if request.form::<String>("code").await.as_deref() != Some("2718") {
@@ -53,8 +53,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .push(Router::with_path("sign-out").post(sign_out))
         .push(Router::with_path("sign-out/everywhere").post(sign_out_everywhere));
     let server = Server::new(TcpListener::new(address).bind().await);
-    let stopping = server.handle();
-    let stop = async { tokio::signal::ctrl_c().await.map(|()| stopping.stop_graceful(None)) };
+    let handle = server.handle();
+    let stop = async { tokio::signal::ctrl_c().await.map(|()| handle.stop_graceful(None)) };
     tokio::join!(stop, server.serve(routes)).0?;
     Ok(jar.close().await?)
 }

@@ -91,7 +91,7 @@
 //!
 //! The cookie of the application `shop` is `__Host-sealjar-app-shop`; with a cookie domain `__Secure-sealjar-app-shop`; over
 //! plain HTTP `sealjar-app-shop-insecure`. A token is bound to the name of its cookie. So a session of a Sealjar server, or of an
-//! application of another name, is never accepted here, even if they have the same keys.
+//! application with another name, is never accepted here, even if they have the same keys.
 //!
 //! A response with a status of 400 or above sets no cookie for a login or for new data, so a handler that fails logs nobody in.
 //! It still renews the session, and removes the cookie after a logout.
@@ -101,13 +101,13 @@
 //!
 //! # Copy detection
 //!
-//! If two clients use one cookie, the session ends, and a warning is in the log. [`Settings::copy_detection`] turns this off.
-//! Replacing the data of a session ([`Jar::replace_data`]) does not renew it, unless the session is due for one.
+//! If two clients use one cookie, the session ends, and a warning is logged. [`Settings::copy_detection`] turns this off.
+//! Replacing the data of a session ([`Jar::replace_data`]) does not renew it, unless the session is due for renewal.
 //!
 //! # Tasks of the application
 //!
-//! The application checks passwords and limits attempts. It terminates TLS, or is behind a proxy that does and that passes `Host`
-//! on. Before it exits, it awaits [`Jar::close`], which writes the last logouts to the store.
+//! The application checks passwords and limits login attempts. It terminates TLS, or is behind a proxy that terminates TLS and
+//! forwards the `Host` field unchanged. Before it exits, it awaits [`Jar::close`], which writes the last logouts to the store.
 
 mod hoop;
 mod jar;

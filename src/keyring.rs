@@ -172,8 +172,8 @@ impl KeyRing {
         let order = |key: &Key| (key.dates.activates_at, key.kid());
         // Whether another key was active at some time after the creation of `key`.
         let was_active_after_creation = |other: &Key| {
-            let counts = |next: &&Key| next.may_seal(now) || next.kid() == key.kid();
-            let later_keys = self.keys.iter().filter(counts).filter(|next| order(next) > order(other));
+            let may_replace = |next: &&Key| next.may_seal(now) || next.kid() == key.kid();
+            let later_keys = self.keys.iter().filter(may_replace).filter(|next| order(next) > order(other));
             let replaced_at = later_keys.filter_map(|next| next.dates.activates_at).min();
             replaced_at.is_none_or(|instant| instant > key.dates.created_at)
         };
@@ -207,15 +207,15 @@ impl KeyRing {
 /// first file before the change and the second file after the change. With such a ring, the replacement would renew sessions of
 /// the revoked key.
 fn read_until_stable(read: impl Fn() -> Result<KeyRing, RingError>) -> Result<KeyRing, RingError> {
-    /// Maximum number of reads. Key files do not change so often that it is reached.
+    /// Maximum number of reads. It is never reached in practice, because key files change rarely.
     const MAX_READS: usize = 10;
     let mut ring = read()?;
     for _ in 1..MAX_READS {
-        let again = read()?;
-        if again == ring {
+        let next = read()?;
+        if next == ring {
             break;
         }
-        ring = again;
+        ring = next;
     }
     Ok(ring)
 }

@@ -11,16 +11,16 @@
 //! * *durable*: this process has committed the entry in time ([`retention::MAX_COMMIT_DURATION`]). Only a durable entry lets a
 //!   logout succeed without another commit.
 //! * *logged*: this process has read the entry from the log. The commit of the entry may have been too late, and then its
-//!   expiry is too early. The process that wrote such an entry commits it again, but a reader cannot detect it: the age of a
-//!   row counts from the insertion of the row, and the time limit of the commit counts from before that. So a logout that
-//!   finds a logged entry commits its own entry, at most once in each process.
+//!   expiry is too early. The process that wrote such an entry commits it again, but a reader cannot detect a late commit:
+//!   the age of a row counts from its insertion, but the time limit of the commit begins earlier. So a logout that finds a
+//!   logged entry commits its own entry, at most once in each process.
 //!
 //! An entry can also refuse a key. Such entries are never removed, and are applied to the key ring
 //! ([`crate::session::Sessions`]).
 //!
 //! A check reads memory only. `pruned_through` is the time up to which expired entries were removed. A token that expired
-//! before it must never be valid again, even if the wall clock is set back. So the current time never counts as earlier than
-//! `pruned_through`.
+//! before that time must never be valid again, even if the wall clock is set back. So the current time never counts as earlier
+//! than `pruned_through`.
 //!
 //! `session/verify.rs` reads the list. `sync/follower.rs` and `sync/committer.rs` add entries from the store's log and from
 //! logouts.
@@ -121,8 +121,8 @@ impl RevocationList {
 
     /// Returns whether there is an entry for this session id.
     pub(crate) fn refuses_session(&self, sid: Sid) -> bool {
-        // Pending entries first: an entry that becomes durable meanwhile is added to `sessions` before it is removed from
-        // `pending_sessions`.
+        // Pending entries are checked first: an entry that becomes durable meanwhile is added to `sessions` before it is
+        // removed from `pending_sessions`.
         (self.pending.load(Ordering::Acquire) > 0 && self.pending_sessions.contains(sid)) || self.sessions.contains(sid)
     }
 
@@ -166,10 +166,10 @@ impl RevocationList {
     /// an entry of the subject did not yet refuse all of them.
     pub fn add_pending_below(&self, sub: &str, below: u64) -> bool {
         let mut is_new = false;
-        self.subjects.raise(sub, |held| {
-            is_new = held.below < below;
-            held.below = held.below.max(below);
-            held.requested = held.requested.max(below);
+        self.subjects.raise(sub, |current| {
+            is_new = current.below < below;
+            current.below = current.below.max(below);
+            current.requested = current.requested.max(below);
         });
         is_new
     }
@@ -182,8 +182,8 @@ impl RevocationList {
         }
     }
 
-    /// Adds an entry that was read from the log. A pending entry stays pending, because the row may be from a commit of it
-    /// that was too late.
+    /// Adds an entry that was read from the log. A pending entry stays pending, because the row may come from a late
+    /// commit of the same entry.
     pub fn add_logged(&self, entry: &Entry) {
         self.add(entry, false);
     }
@@ -194,12 +194,12 @@ impl RevocationList {
             Entry::Session { sid, expires_at } => {
                 self.sessions.add(*sid, *expires_at, durable);
             }
-            Entry::Subject { sub, below, expires_at } => self.subjects.raise(sub, |held| {
-                held.below = held.below.max(*below);
+            Entry::Subject { sub, below, expires_at } => self.subjects.raise(sub, |current| {
+                current.below = current.below.max(*below);
                 if durable {
-                    held.durable = held.durable.max(*below);
+                    current.durable = current.durable.max(*below);
                 }
-                held.expires_at = held.expires_at.max(*expires_at);
+                current.expires_at = current.expires_at.max(*expires_at);
             }),
             Entry::Key { kid } => {
                 let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -231,7 +231,7 @@ impl RevocationList {
     pub fn refuses_entry(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Session { sid, .. } => self.refuses_session(*sid),
-            Entry::Subject { sub, below, .. } => self.subjects.get(sub).is_some_and(|held| held.below >= *below),
+            Entry::Subject { sub, below, .. } => self.subjects.get(sub).is_some_and(|current| current.below >= *below),
             Entry::Key { kid } => self.refuses_key(*kid),
         }
     }
@@ -241,7 +241,7 @@ impl RevocationList {
         self.global_generation.fetch_max(generation, Ordering::AcqRel);
     }
 
-    /// Returns the global generation. Tokens with a lower one are refused.
+    /// Returns the global generation. Tokens with a lower global generation are refused.
     pub fn global_generation(&self) -> u64 {
         self.global_generation.load(Ordering::Acquire)
     }
@@ -289,7 +289,7 @@ impl RevocationList {
         self.freshness
     }
 
-    /// Returns the time since the last successful poll began, or [`Duration::MAX`] before the first.
+    /// Returns the time since the last successful poll began, or [`Duration::MAX`] before the first poll.
     pub fn staleness(&self, now: Now) -> Duration {
         match self.synced.load(Ordering::Acquire) {
             0 => Duration::MAX,
@@ -304,16 +304,16 @@ impl RevocationList {
 
     /// Returns whether the list is within its maximum age, regardless of [`Freshness::when_stale`].
     ///
-    /// A session begins only while the list is current. So a server that was suspended first reads the entries that it
-    /// missed, and records in the store which lifetimes it uses and what its clock shows.
+    /// A session begins only while the list is current. So a server that was suspended first reads the entries that were
+    /// added meanwhile, and records its lifetimes and its clock in the store.
     pub fn is_current(&self, now: Now) -> bool {
         self.staleness(now) <= self.freshness.max_staleness
     }
 
     /// Returns whether a login may still use data that was read from the store at `read`.
     ///
-    /// The data must not be older than the list may be. Otherwise the login could begin a session although an entry refuses
-    /// it and that entry has been removed since.
+    /// The maximum age of the list is also the maximum age of the data. With older data, the login could begin a session that
+    /// an entry must refuse, because that entry may have been removed meanwhile.
     pub fn is_recent(&self, read: Now, now: Now) -> bool {
         now.boot.saturating_sub(read.boot) <= self.freshness.max_staleness
     }

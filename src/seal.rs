@@ -3,7 +3,7 @@
 //! * The key for a purpose is `HKDF-SHA256(key, info = "sealjar v1 " ‖ purpose)`, without a salt, with 32 bytes
 //!   ([RFC 5869](https://www.rfc-editor.org/rfc/rfc5869)).
 //! * The associated data is version, kid, purpose and cookie name, in this order, each after its length in one byte. So a token
-//!   for one purpose or cookie does not open for another one.
+//!   for one purpose or cookie cannot be opened for another purpose or cookie.
 //! * The key id commits to the key, so exactly one key is tried. Otherwise, an attacker could test many keys with one token
 //!   (partitioning oracle, [RFC 9771 section 4.3.4](https://www.rfc-editor.org/rfc/rfc9771#section-4.3.4)).
 //!
@@ -60,7 +60,7 @@ impl CookieName {
     /// Maximum length of a name, in bytes.
     pub const MAX_BYTES: usize = 64;
 
-    /// Returns `None` if `name` is empty, too long, or not a token
+    /// Creates a cookie name. Returns `None` if `name` is empty, too long, or not a token
     /// ([RFC 9110 section 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2)).
     pub fn new(name: &str) -> Option<Self> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -133,7 +133,7 @@ impl Sealer {
     /// Seals `plaintext` for one purpose and one cookie. The nonce must be random and must not be used again.
     ///
     /// # Errors
-    /// [`TooLarge`] if the cookie is longer than all browsers accept.
+    /// [`TooLarge`] if the cookie is longer than [`MAX_COOKIE_BYTES`], so that browsers may reject it.
     pub fn seal(
         &self,
         purpose: Purpose,
@@ -142,9 +142,9 @@ impl Sealer {
         plaintext: &[u8],
     ) -> Result<SealedToken, TooLarge> {
         let mut bytes = token::unsealed(self.kid, nonce, plaintext);
-        let chars = ((bytes.len() + TAG_BYTES) * 4).div_ceil(3) + cookie.as_str().len();
-        if chars > MAX_COOKIE_BYTES {
-            return Err(TooLarge { bytes: chars });
+        let cookie_bytes = ((bytes.len() + TAG_BYTES) * 4).div_ceil(3) + cookie.as_str().len();
+        if cookie_bytes > MAX_COOKIE_BYTES {
+            return Err(TooLarge { bytes: cookie_bytes });
         }
         let PurposeCipher { cipher, associated_data } = self.for_purpose(purpose);
         let mut buffer = [0; _];
@@ -226,8 +226,8 @@ pub struct TooLarge {
 #[error("not authentic")]
 pub struct NotAuthentic;
 
-/// Associated data of a purpose: version, kid and purpose, each after its length in one byte. The field of the cookie name is
-/// still zeros here.
+/// Associated data of a purpose: version, kid and purpose, each after its length in one byte. Zeros follow, as space for the
+/// field of the cookie name.
 struct AssociatedData {
     bytes: [u8; Self::MAX_BYTES],
     length: usize,
@@ -248,8 +248,8 @@ impl AssociatedData {
         Self { bytes, length: end }
     }
 
-    /// Writes the complete associated data, with the cookie name, into `buffer`. Both copies have a constant length and include
-    /// the zeros: that takes a few instructions. A copy of variable length would be a function call.
+    /// Writes the complete associated data, with the cookie name, into `buffer`. Both copies include the zeros. So their length
+    /// is constant, and they take a few instructions. A copy of variable length would be a function call.
     #[inline]
     fn with<'b>(&self, cookie: &CookieName, buffer: &'b mut [u8; Self::MAX_BYTES]) -> &'b [u8] {
         *buffer = self.bytes;

@@ -60,7 +60,7 @@ impl<'a> Verified<'a> {
 
 /// A session that a login or logout must revoke, because a request presented a token of it.
 ///
-/// The token opened, and by the clock of at least one node it may be before its absolute deadline. No other check is required.
+/// The token was opened, and its absolute deadline may not have passed yet by the clock of some node. Nothing else is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentedSession {
     /// Session id.
@@ -99,9 +99,10 @@ pub struct Sessions {
 impl Sessions {
     /// Creates a verifier and issuer of sessions with these keys and this revocation list.
     ///
-    /// A candidate is a cookie of our name with a plausible length. Every candidate in a request is tried, because another
-    /// application can set cookies that the browser sends before ours. So the caller must limit the size of the `Cookie` fields
-    /// (32 KiB contain at most 400 candidates), or the number of candidates with [`Sessions::with_max_candidates`].
+    /// A candidate is a cookie with the name of the session cookie and a plausible length. Every candidate in a request is
+    /// tried, because another application can set cookies of this name, and the browser may send them first. So the caller must
+    /// limit the size of the `Cookie` fields (32 KiB contain at most 400 candidates), or the number of candidates with
+    /// [`Sessions::with_max_candidates`].
     pub fn new(ring: KeyRing, revocations: Arc<RevocationList>, cookie: CookieName, lifetimes: Lifetimes) -> Self {
         let chains = ArcSwapOption::empty();
         Self { ring: ArcSwap::from_pointee(ring), revocations, cookie, lifetimes, max_candidates: usize::MAX, chains }
@@ -198,8 +199,8 @@ impl Sessions {
         refusal == Refusal::Invalid(Cause::UnknownKey) || self.lacks_key_of_cookies(cookie_fields, &self.cookie)
     }
 
-    /// Returns the keys that candidates name and that open nothing on this node, because they are unknown or revoked. Such a
-    /// candidate may be a live session on another node.
+    /// Returns the key ids in the candidates whose key is unknown or revoked on this node, with the reason. Such a candidate
+    /// may be a live session on another node.
     pub fn keys_not_opened<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
@@ -244,20 +245,20 @@ impl Sessions {
         let ring = self.keys();
         let mut buffer = token_buffer();
         let time = self.revocations.time(now);
-        let mut found: Vec<PresentedSession> = Vec::new();
+        let mut presented: Vec<PresentedSession> = Vec::new();
         for token in self.candidates(cookie_fields, &self.cookie).take(self.max_candidates) {
             let Ok(claims) = self.open_with(&ring, token, &mut buffer) else {
                 continue;
             };
             let may_be_live = time < claims.absolute_deadline.plus(CLOCK_SKEW);
-            if may_be_live && found.iter().all(|other| other.sid != claims.sid) {
-                found.push(self.presented_by(&claims, time));
+            if may_be_live && presented.iter().all(|other| other.sid != claims.sid) {
+                presented.push(self.presented_session(&claims, time));
             }
         }
-        found
+        presented
     }
 
-    fn presented_by(&self, claims: &Claims<'_>, time: UnixTime) -> PresentedSession {
+    fn presented_session(&self, claims: &Claims<'_>, time: UnixTime) -> PresentedSession {
         let Identity { sub, login_name, account_generation, .. } = claims.identity;
         PresentedSession {
             sid: claims.sid,

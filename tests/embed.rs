@@ -9,10 +9,10 @@ mod clock_file;
 mod copies;
 #[path = "embed/failures.rs"]
 mod failures;
+#[path = "embed/handlers.rs"]
+mod handlers;
 #[path = "embed/navigation.rs"]
 mod navigation;
-#[path = "embed/own.rs"]
-mod own;
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 /// Maximum time to wait for a condition. It is long, because the machine may be loaded.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// Key directory of the example. It is not that of a server.
+/// Key directory of the example. It is separate from the key directory of a server.
 const KEYS: &str = "shop-keys";
 const COOKIE_NAME: &str = "__Host-sealjar-app-shop";
 const CART: &str = "/cart";
@@ -37,7 +37,7 @@ const SIGN_OUT: &str = "/sign-out";
 const CODE: &[(&str, &str)] = &[("code", "2718")];
 
 /// Returns the path of the example's binary. `cargo test` builds it before it runs any test.
-fn example() -> PathBuf {
+fn example_binary() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_sealjar")).with_file_name("examples").join("embed");
     assert!(built.exists(), "to run a single test, first run: cargo build --example embed");
     built
@@ -81,7 +81,7 @@ impl Shop {
     /// the port.
     async fn start(&mut self) {
         self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut command = Command::new(example());
+        let mut command = Command::new(example_binary());
         command.arg(&self.address).current_dir(&self.home).stdout(Stdio::null()).envs(self.variables.clone());
         let process = self.process.insert(command.spawn().unwrap());
         let started = Instant::now();
@@ -105,7 +105,7 @@ impl Shop {
         let sent = Command::new("sh").args(["-c", "kill -INT \"$0\"", &process.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
-        let status = tokio::time::timeout(TIMEOUT, ended).await.expect("it stops").unwrap();
+        let status = tokio::time::timeout(TIMEOUT, ended).await.expect("the process exits in time").unwrap();
         assert!(status.success(), "{status}");
     }
 
@@ -217,7 +217,7 @@ async fn carries_its_own_data_and_protects_its_route() {
     let cookie = browser.cookie.as_mut().unwrap();
     let last = cookie.pop().unwrap();
     cookie.push(if last == 'A' { 'Q' } else { 'A' });
-    assert_eq!(browser.cart(&shop).await, refused("invalid"), "changed in one character");
+    assert_eq!(browser.cart(&shop).await, refused("invalid"), "one character of the token was changed");
 }
 
 #[tokio::test]
@@ -245,10 +245,10 @@ async fn a_logout_ends_every_copy_and_survives_kill_9() {
         }
         assert!(Browser::signed_in(&shop).await.cart(&shop).await.is_ok(), "a new login works");
     }
-    let mut last = Browser::signed_in(&shop).await;
-    let mut before = Browser::signed_in(&shop).await;
-    assert_eq!(last.send(&shop, Method::POST, "/sign-out/everywhere", &[]).await.status(), StatusCode::OK);
-    assert_eq!(before.cart(&shop).await, refused("revoked"), "the second time too");
+    let mut newest = Browser::signed_in(&shop).await;
+    let mut earlier = Browser::signed_in(&shop).await;
+    assert_eq!(newest.send(&shop, Method::POST, "/sign-out/everywhere", &[]).await.status(), StatusCode::OK);
+    assert_eq!(earlier.cart(&shop).await, refused("revoked"), "a second logout everywhere ends newer sessions, too");
 }
 
 #[tokio::test]
@@ -263,29 +263,29 @@ async fn a_login_ends_a_planted_session() {
 }
 
 #[tokio::test]
-async fn another_site_can_neither_sign_in_nor_out() {
+async fn refuses_logins_and_logouts_from_another_site() {
     let shop = Shop::open().await;
     let mut browser = Browser::signed_in(&shop).await;
-    let own = shop.url("");
-    for (name, value, passes) in [
+    let own_origin = shop.url("");
+    for (name, value, is_accepted) in [
         ("sec-fetch-site", "cross-site", false),
         ("sec-fetch-site", "same-site", false),
         ("origin", "https://evil.example", false),
         ("origin", "null", false),
         ("sec-fetch-site", "same-origin", true),
-        ("origin", own.as_str(), true),
+        ("origin", own_origin.as_str(), true),
     ] {
         for path in [CART, SIGN_IN, SIGN_OUT] {
-            let mut sent = Browser::signed_in(&shop).await;
+            let mut other = Browser::signed_in(&shop).await;
             let headers: HeaderMap = [(name.parse().unwrap(), value.parse().unwrap())].into_iter().collect();
-            let before = sent.cookie.clone();
-            let outcome = outcome_of(sent.send_with(&shop, Method::POST, path, CODE, headers).await).await;
-            if passes {
+            let before = other.cookie.clone();
+            let outcome = outcome_of(other.send_with(&shop, Method::POST, path, CODE, headers).await).await;
+            if is_accepted {
                 assert!(outcome.is_ok(), "{name}: {value} to {path}");
             } else {
                 assert_eq!(outcome, Err((StatusCode::FORBIDDEN, "cross-site".to_owned())), "{name}: {value} to {path}");
-                assert_eq!(sent.cookie, before);
-                assert!(sent.cart(&shop).await.is_ok(), "the session is unchanged");
+                assert_eq!(other.cookie, before);
+                assert!(other.cart(&shop).await.is_ok(), "the session is unchanged");
             }
         }
     }
@@ -309,32 +309,33 @@ async fn a_rotation_ends_no_session_and_the_new_key_seals_at_once() {
 
 #[tokio::test]
 async fn a_logout_keeps_the_cookie_while_its_key_is_unknown() {
-    let home = Shop::open().await;
-    let elsewhere = Shop::open().await;
-    let mut browser = Browser::signed_in(&elsewhere).await;
+    let shop = Shop::open().await;
+    let other_shop = Shop::open().await;
+    let mut browser = Browser::signed_in(&other_shop).await;
     let before = browser.cookie.clone();
-    let response = browser.send(&home, Method::POST, SIGN_OUT, &[]).await;
+    let response = browser.send(&shop, Method::POST, SIGN_OUT, &[]).await;
     assert_eq!(outcome_of(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
     assert_eq!(browser.cookie, before, "the browser can repeat the logout");
 
     // A login succeeds in spite of the unknown key. It replaces the cookie of the browser.
-    let mut again = browser.clone();
-    assert_eq!(again.send(&home, Method::POST, SIGN_IN, CODE).await.status(), StatusCode::OK);
-    assert!(again.cart(&home).await.is_ok());
+    let mut signed_in_again = browser.clone();
+    assert_eq!(signed_in_again.send(&shop, Method::POST, SIGN_IN, CODE).await.status(), StatusCode::OK);
+    assert!(signed_in_again.cart(&shop).await.is_ok());
     // A logout with both cookies fails because of the unknown key, but ends the live session.
-    let mut both = Browser { cookie: Some(format!("{}; {}", again.cookie.clone().unwrap(), before.unwrap())) };
-    let response = both.send(&home, Method::POST, SIGN_OUT, &[]).await;
+    let mut both =
+        Browser { cookie: Some(format!("{}; {}", signed_in_again.cookie.clone().unwrap(), before.unwrap())) };
+    let response = both.send(&shop, Method::POST, SIGN_OUT, &[]).await;
     assert_eq!(outcome_of(response).await, Err((StatusCode::SERVICE_UNAVAILABLE, "key-elsewhere".to_owned())));
-    assert_eq!(again.cart(&home).await, refused("revoked"));
+    assert_eq!(signed_in_again.cart(&shop).await, refused("revoked"));
 
-    for key in std::fs::read_dir(elsewhere.home.path().join(KEYS)).unwrap() {
+    for key in std::fs::read_dir(other_shop.home.path().join(KEYS)).unwrap() {
         let key = key.unwrap();
-        std::fs::copy(key.path(), home.home.path().join(KEYS).join(key.file_name())).unwrap();
+        std::fs::copy(key.path(), shop.home.path().join(KEYS).join(key.file_name())).unwrap();
     }
     let mut copy = browser.clone();
-    assert_eq!(browser.send(&home, Method::POST, SIGN_OUT, &[]).await.status(), StatusCode::OK);
+    assert_eq!(browser.send(&shop, Method::POST, SIGN_OUT, &[]).await.status(), StatusCode::OK);
     assert_eq!(browser.cookie, None);
-    assert_eq!(copy.cart(&home).await, refused("revoked"));
+    assert_eq!(copy.cart(&shop).await, refused("revoked"));
 }
 
 #[tokio::test]

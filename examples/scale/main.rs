@@ -3,9 +3,9 @@
 //!
 //! Each node has the real revocation list of the library, and the real rule for the expiry of entries. The committers, the
 //! followers and the store are simulated: logouts follow a daily curve, commits wait for the one lock of the log, and nodes poll.
-//! Nodes lose the store and reconnect, delete expired entries once a minute, and have different clocks. The costs of the store
-//! are constants in `store.rs` and `node.rs`, as measured in `docs/scale.md`. Followers only poll and get no notifications,
-//! because notifications may be lost.
+//! Nodes are disconnected from the store and reconnect, delete expired entries once a minute, and have different clocks. The
+//! costs of the store are constants in `store.rs` and `node.rs`, as measured in `docs/scale.md`. Followers only poll and get no
+//! notifications, because notifications may be lost.
 //!
 //! During the day, copies of logged-out cookies are presented to every node ([`watch`]). After each deletion of expired entries,
 //! the entries of the list are counted ([`node::ExpectedEntries`]). If a rule is violated, the simulation ends with an error.
@@ -33,7 +33,7 @@ use world::World;
 enum Violation {
     #[error("node {node} accepts a session {after_ms} ms after the response to its logout")]
     AcceptedTooLong { node: usize, after_ms: u128 },
-    #[error("node {node} accepts a session that was logged out there")]
+    #[error("node {node} accepts a session that was logged out on this node")]
     AcceptedByLogoutNode { node: usize },
     #[error("node {node} still has an entry {secs} s after its expiry, although it has deleted expired entries since")]
     KeptTooLong { node: usize, secs: u64 },
@@ -44,14 +44,14 @@ enum Violation {
 }
 
 fn main() -> ExitCode {
-    let scenario = match Scenario::of_arguments(std::env::args().skip(1)) {
+    let scenario = match Scenario::from_arguments(std::env::args().skip(1)) {
         Ok(scenario) => scenario,
         Err(error) => {
             eprintln!("error: {error}\n\n{}", scenario::USAGE);
             return ExitCode::from(2);
         }
     };
-    match World::new(&scenario).play() {
+    match World::new(&scenario).run() {
         Ok(day) => {
             print!("{}", report::Report { scenario: &scenario, day: &day });
             ExitCode::SUCCESS
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn arguments(line: &str) -> Result<Scenario, String> {
-        Scenario::of_arguments(line.split_whitespace().map(str::to_owned))
+        Scenario::from_arguments(line.split_whitespace().map(str::to_owned))
     }
 
     fn small() -> Scenario {
@@ -83,14 +83,18 @@ mod tests {
     #[test]
     fn finds_no_violation_on_a_small_day() {
         let scenario = small();
-        let day = World::new(&scenario).play().expect("no violation");
-        assert!(day.watched.copies > 3_000 && day.watched.accepted_after_answer > Duration::ZERO, "{:?}", day.watched);
+        let day = World::new(&scenario).run().expect("no violation");
         assert!(
-            day.watched.outlived > 3_000,
+            day.watched.copies > 3_000 && day.watched.accepted_after_response > Duration::ZERO,
+            "{:?}",
+            day.watched
+        );
+        assert!(
+            day.watched.presented_until_deletion > 3_000,
             "too few copies were presented until their entry was deleted: {:?}",
             day.watched
         );
-        assert!(day.refused_everything > Duration::from_secs(45), "no node was disconnected from the store: {day:?}");
+        assert!(day.time_refusing_all > Duration::from_secs(45), "no node was disconnected from the store: {day:?}");
         let ratio = day.peak.entries as f64 / scenario.predicted_entries();
         assert!((0.8..1.1).contains(&ratio), "{ratio} of the number that the formula predicts");
         println!("{}", report::Report { scenario: &scenario, day: &day });
@@ -99,14 +103,14 @@ mod tests {
     #[test]
     fn finds_no_violation_on_one_node_with_ordinary_sessions() {
         let scenario = Scenario { nodes: 1, remembered: 0.0, ..small() };
-        World::new(&scenario).play().expect("no violation");
+        World::new(&scenario).run().expect("no violation");
     }
 
     #[test]
     fn detects_entries_that_are_deleted_before_their_tokens() {
         let mut scenario = small();
         scenario.recorded.ordinary.idle /= 4;
-        let outcome = World::new(&scenario).play().map(drop);
+        let outcome = World::new(&scenario).run().map(drop);
         let accepted = |violation: &Violation| {
             matches!(violation, Violation::AcceptedTooLong { .. } | Violation::AcceptedByLogoutNode { .. })
         };
@@ -116,14 +120,14 @@ mod tests {
     #[test]
     fn detects_a_node_that_uses_a_stale_list() {
         let scenario = Scenario { max_staleness: Duration::from_secs(30), ..small() };
-        let outcome = World::new(&scenario).play().map(drop);
+        let outcome = World::new(&scenario).run().map(drop);
         assert!(matches!(outcome, Err(Violation::AcceptedTooLong { .. })), "{outcome:?}");
     }
 
     #[test]
     fn detects_an_overloaded_store() {
         let scenario = Scenario { users: 10_000_000_000, share: 1_000, remembered: 0.0, ..small() };
-        let outcome = World::new(&scenario).play().map(drop);
+        let outcome = World::new(&scenario).run().map(drop);
         assert!(matches!(outcome, Err(Violation::Overloaded { .. })), "{outcome:?}");
     }
 

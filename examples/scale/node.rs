@@ -28,9 +28,11 @@ const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignOut {
     pub(crate) sid: Sid,
+    /// Time of the logout.
     pub(crate) at: Duration,
     pub(crate) absolute_deadline: UnixTime,
     pub(crate) remembered: bool,
+    /// Whether a copy of the cookie is presented to the nodes afterwards.
     pub(crate) watched: bool,
 }
 
@@ -46,17 +48,20 @@ pub(crate) struct Node {
     waiting: VecDeque<SignOut>,
     /// Whether some waiting logouts arrived while the store was unreachable.
     has_backlog: bool,
+    /// Time at which the last commit of this node ended.
     committer_free_at: Duration,
     /// Number of rows of the log that the node has read.
     pub(crate) rows_read: u64,
     poll: Poll,
     /// Whether the store was unreachable after the last successful poll.
     was_disconnected: bool,
+    /// Time from which the next poll also records the clock and deletes expired entries.
     next_record: Duration,
     /// Whether the node has deleted expired entries since the watch last checked it.
     pub(crate) has_pruned: bool,
 }
 
+/// State of the follower.
 #[derive(Debug, Clone, Copy)]
 enum Poll {
     /// The next poll starts at this time.
@@ -104,8 +109,8 @@ impl Node {
         self.waiting.push_back(sign_out);
     }
 
-    /// Returns the time at which the committer next requests the lock, or `None` if no logout waits.
-    pub(crate) fn commits_at(&self, scenario: &Scenario) -> Option<Duration> {
+    /// Returns the next time at which the committer requests the lock, or `None` if no logout waits.
+    pub(crate) fn next_lock_request(&self, scenario: &Scenario) -> Option<Duration> {
         Some(scenario.reachable(self.number, self.waiting.front()?.at.max(self.committer_free_at)))
     }
 
@@ -119,7 +124,7 @@ impl Node {
         self.has_backlog
     }
 
-    /// Notes that a commit ended at this time.
+    /// Records that a commit ended at this time.
     pub(crate) fn committed(&mut self, at: Duration) {
         self.committer_free_at = at;
         self.has_backlog &= !self.waiting.is_empty();
@@ -175,13 +180,13 @@ impl Node {
     /// Adds the rows of a poll to the list.
     fn catch_up(&mut self, store: &Store, started: Duration, to: u64, ends: Duration, day: &mut Day) {
         let lags = if self.was_disconnected { &mut day.lags_after_outage } else { &mut day.lags };
-        let delivering = time(|| store.rows(self.rows_read, to).for_each(|row| self.add(row)));
+        let delivery_time = time(|| store.rows(self.rows_read, to).for_each(|row| self.add(row)));
         for row in store.rows(self.rows_read, to).filter(|row| row.node != self.number) {
             self.expected.add(row.expires_at);
             lags.add(ends - row.committed);
         }
-        day.delivering += delivering;
-        day.delivered += to - self.rows_read;
+        day.delivery_time += delivery_time;
+        day.delivered_entries += to - self.rows_read;
         self.rows_read = to;
         self.list.raise_pruned_through(store.pruned_through);
         self.list.mark_synced(self.now(started));
@@ -194,10 +199,10 @@ impl Node {
         store.clock_reached = store.clock_reached.max(now.wall);
         let instant = self.list.time(now);
         store.pruned_through = store.pruned_through.max(instant);
-        let took = time(|| self.list.prune(instant));
-        day.pruning += took;
-        day.longest_pruning = day.longest_pruning.max(took);
-        day.prunings += 1;
+        let duration = time(|| self.list.prune(instant));
+        day.prune_time += duration;
+        day.longest_prune_time = day.longest_prune_time.max(duration);
+        day.prune_count += 1;
         self.has_pruned = true;
         self.expected.prune(instant);
         let actual = self.list.len();
@@ -206,7 +211,7 @@ impl Node {
     }
 }
 
-/// Number of entries that the list should have: those that had not expired at the last deletion.
+/// Number of entries that the list should have: the entries that had not expired at the last deletion.
 #[derive(Debug)]
 pub(crate) struct ExpectedEntries {
     /// Number of entries per second of their expiry. The index is the number of seconds since the start of the day.
@@ -220,7 +225,7 @@ impl ExpectedEntries {
     fn new(scenario: &Scenario) -> Self {
         // Maximum by which the commit time of an entry is ahead of the correct time: see `retention::commit_time`.
         let max_ahead = CLOCK_SKEW + retention::CLOCK_RECORD_INTERVAL;
-        let last = scenario.day + max_ahead + scenario.entry_life(true).max(scenario.entry_life(false));
+        let last = scenario.day + max_ahead + scenario.entry_lifetime(true).max(scenario.entry_lifetime(false));
         let mut by_expiry = vec![0; usize::try_from(last.as_secs() + 2).expect("some weeks")];
         // Writes to every page now. So this memory is resident before the simulation, and is not counted as memory of the list.
         black_box(&mut by_expiry).fill(0);

@@ -8,9 +8,9 @@ use crate::world::Day;
 
 /// [Histogram](https://en.wikipedia.org/wiki/Histogram) of durations: the number of durations per millisecond.
 #[derive(Debug, Default)]
-pub(crate) struct Lags(Vec<u64>);
+pub(crate) struct Histogram(Vec<u64>);
 
-impl Lags {
+impl Histogram {
     pub(crate) fn add(&mut self, lag: Duration) {
         let ms = usize::try_from(lag.as_millis()).expect("within the day");
         if ms >= self.0.len() {
@@ -20,8 +20,8 @@ impl Lags {
     }
 
     /// Returns a quantile in milliseconds, such as the median for 0.5. Returns `None` if there are no durations.
-    fn quantile(&self, part: f64) -> Option<usize> {
-        let rank = (self.0.iter().sum::<u64>() as f64 * part).ceil() as u64;
+    fn quantile(&self, fraction: f64) -> Option<usize> {
+        let rank = (self.0.iter().sum::<u64>() as f64 * fraction).ceil() as u64;
         let mut sum = 0;
         let reached = |count: &u64| {
             sum += count;
@@ -70,25 +70,25 @@ impl Report<'_> {
         let Self { day, .. } = self;
         writeln!(f, "| simulated time, ms | median | 99.9 % | longest |\n|---|---:|---:|---:|")?;
         for (label, lags) in [
-            ("from a logout to the commit and the answer", &day.answers),
-            ("the same, on a node that had lost the database", &day.answers_after_outage),
-            ("from the answer until another node has the entry, by polling alone", &day.lags),
-            ("the same, on a node that had lost the database", &day.lags_after_outage),
+            ("from a logout to the commit and the response", &day.response_times),
+            ("the same, on a node that had been disconnected from the database", &day.response_times_after_outage),
+            ("from the response until another node has the entry, only by polling", &day.lags),
+            ("the same, on a node that had been disconnected from the database", &day.lags_after_outage),
         ] {
-            let at = |part| lags.quantile(part).map_or("–".to_owned(), |ms| grouped(ms as f64));
-            writeln!(f, "| {label} | {} | {} | {} |", at(0.5), at(0.999), at(1.0))?;
+            let quantile = |fraction| lags.quantile(fraction).map_or("–".to_owned(), |ms| grouped(ms as f64));
+            writeln!(f, "| {label} | {} | {} | {} |", quantile(0.5), quantile(0.999), quantile(1.0))?;
         }
         let longest = |span: Duration| grouped(span.as_secs_f64() * 1e3);
         writeln!(
             f,
-            "| from the answer until the last copy is refused | | | {} |",
-            longest(day.watched.accepted_after_answer)
+            "| from the response until the last copy is refused | | | {} |",
+            longest(day.watched.accepted_after_response)
         )?;
-        writeln!(f, "| staleness of a list | | | {} |", longest(day.stalest))?;
+        writeln!(f, "| staleness of a list | | | {} |", longest(day.max_staleness))?;
         writeln!(
             f,
             "| time during which stale nodes refuse all sessions, sum of all nodes | | | {} |\n",
-            longest(day.refused_everything)
+            longest(day.time_refusing_all)
         )
     }
 
@@ -96,23 +96,27 @@ impl Report<'_> {
         let Self { day, .. } = self;
         let per = |span: Duration, times: f64| span.as_secs_f64() / times.max(1.0);
         writeln!(f, "| on this machine | |\n|---|---:|")?;
-        writeln!(f, "| adding an entry to a list, ns | {:.0} |", 1e9 * per(day.delivering, day.delivered as f64))?;
+        writeln!(
+            f,
+            "| adding an entry to a list, ns | {:.0} |",
+            1e9 * per(day.delivery_time, day.delivered_entries as f64)
+        )?;
         writeln!(
             f,
             "| deleting the expired entries of a list, ms, average | {:.1} |",
-            1e3 * per(day.pruning, f64::from(day.prunings))
+            1e3 * per(day.prune_time, f64::from(day.prune_count))
         )?;
         writeln!(
             f,
             "| deleting the expired entries of a list, ms, longest | {:.1} |",
-            1e3 * day.longest_pruning.as_secs_f64()
+            1e3 * day.longest_prune_time.as_secs_f64()
         )?;
-        writeln!(f, "| duration of the simulation, s | {:.1} |\n", day.took.as_secs_f64())
+        writeln!(f, "| duration of the simulation, s | {:.1} |\n", day.duration.as_secs_f64())
     }
 
     fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, day } = self;
-        let Day { watched, prunings, .. } = day;
+        let Day { watched, prune_count, .. } = day;
         let count = |number: u64| grouped(number as f64);
         match scenario.nodes {
             1 => write!(f, "One node")?,
@@ -122,14 +126,14 @@ impl Report<'_> {
         writeln!(
             f,
             "{} copies of logged-out cookies were presented to every node, {} times in all. The node of the logout \
-             accepted none. No other node accepted one later than {} s after the answer. Of these, {} copies were \
-             presented until their entry was deleted from every list, and all of them had expired by then. After each \
-             of {} deletions, no list had an entry too many or too few.",
+             accepted none of them. The other nodes accepted none of them later than {} s after the response. {} copies \
+             were presented until their entry was deleted from every list, and all of them had expired by then. After \
+             each of {} deletions, the list had exactly the expected number of entries.",
             count(watched.copies),
-            count(watched.tries),
+            count(watched.presentations),
             crate::scenario::MAX_STALENESS.as_secs(),
-            count(watched.outlived),
-            count(u64::from(*prunings)),
+            count(watched.presented_until_deletion),
+            count(u64::from(*prune_count)),
         )
     }
 }

@@ -12,7 +12,7 @@ use sealjar::session::lifetime::Lifetime;
 pub(crate) const USAGE: &str =
     "usage: scale [--users N] [--share N] [--nodes N] [--remembered PERCENT] [--peak TIMES] [--skew SECS] [--seed N]
   --users       number of users, each of whom logs out once a day; default 1000000000
-  --share       simulate one user of this number, from 1 to 1000; default 1000
+  --share       number of users for each simulated user, from 1 to 1000; default 1000
   --nodes       number of nodes; default 3
   --remembered  percentage of logouts that are of remembered sessions; default 1
   --peak        logouts per second at noon, as a multiple of the average, from 1 to 2; default 2
@@ -38,7 +38,7 @@ pub(crate) struct Outage {
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) users: u64,
-    /// Number of users that one simulated user stands for.
+    /// Number of users that each simulated user represents.
     pub(crate) share: u64,
     pub(crate) nodes: usize,
     /// Fraction of the logouts that are of remembered sessions.
@@ -60,7 +60,7 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// Returns the default scenario, with the changes of `--name value` pairs.
-    pub(crate) fn of_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+    pub(crate) fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let lifetime = |idle_secs, absolute_secs| Lifetime {
             idle: Duration::from_secs(idle_secs),
             absolute: Duration::from_secs(absolute_secs),
@@ -83,7 +83,8 @@ impl Scenario {
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
-            let number: f64 = value.parse().map_err(|_| format!("{name} needs a number, and `{value}` is not one"))?;
+            let number: f64 =
+                value.parse().map_err(|_| format!("invalid value for {name}: `{value}` is not a number"))?;
             let within = |min: f64, max: f64| match (min..=max).contains(&number) {
                 true => Ok(number),
                 false => Err(format!("{name} must be from {min} to {max}")),
@@ -116,8 +117,8 @@ impl Scenario {
         self.set_outages();
     }
 
-    /// Sets two outages: one shorter and one longer than `max_staleness`. They are after noon, when the peak memory has been
-    /// measured.
+    /// Sets two outages: one shorter and one longer than `max_staleness`. They are after noon, so they do not affect the peak
+    /// of the memory.
     fn set_outages(&mut self) {
         let from = self.day * 5 / 8;
         let later = from + Duration::from_secs(600);
@@ -128,14 +129,14 @@ impl Scenario {
     }
 
     /// Returns the average number of simulated logouts per second.
-    pub(crate) fn average(&self) -> f64 {
+    pub(crate) fn average_rate(&self) -> f64 {
         self.users as f64 / self.share as f64 / self.day.as_secs_f64()
     }
 
     /// Returns the number of simulated logouts per second, `at` seconds after midnight. It is lowest at midnight and highest at
     /// noon.
     pub(crate) fn rate(&self, at: f64) -> f64 {
-        self.average() * (1.0 - (self.peak - 1.0) * (TAU * at / self.day.as_secs_f64()).cos())
+        self.average_rate() * (1.0 - (self.peak - 1.0) * (TAU * at / self.day.as_secs_f64()).cos())
     }
 
     /// Returns the recorded lifetimes of ordinary or remembered sessions.
@@ -145,7 +146,7 @@ impl Scenario {
     }
 
     /// Returns the predicted lifetime of an entry: the idle timeout, the lag, and twice the maximum clock skew.
-    pub(crate) fn entry_life(&self, remembered: bool) -> Duration {
+    pub(crate) fn entry_lifetime(&self, remembered: bool) -> Duration {
         let longest = self.longest(remembered);
         longest.idle + longest.lag + 2 * CLOCK_SKEW
     }
@@ -153,8 +154,9 @@ impl Scenario {
     /// Returns the predicted number of entries: logouts per second, times the lifetime of an entry. For ordinary sessions this is
     /// the rate at noon. For remembered sessions it is the average rate, because their entries exist for days.
     pub(crate) fn predicted_entries(&self) -> f64 {
-        let ordinary = self.average() * self.peak * (1.0 - self.remembered) * self.entry_life(false).as_secs_f64();
-        ordinary + self.average() * self.remembered * self.entry_life(true).as_secs_f64()
+        let ordinary =
+            self.average_rate() * self.peak * (1.0 - self.remembered) * self.entry_lifetime(false).as_secs_f64();
+        ordinary + self.average_rate() * self.remembered * self.entry_lifetime(true).as_secs_f64()
     }
 
     /// Returns the first time from `at` on at which the node can reach the store.

@@ -25,6 +25,7 @@ const MAX_BATCH: u64 = 1024;
 pub(crate) struct Row {
     pub(crate) sid: Sid,
     pub(crate) expires_at: UnixTime,
+    /// Time at which the commit ended.
     pub(crate) committed: Duration,
     /// Number of the node that committed the row.
     pub(crate) node: usize,
@@ -37,14 +38,15 @@ pub(crate) struct Store {
     log: VecDeque<Row>,
     /// Number of rows that were removed from the front of `log`.
     removed: u64,
+    /// Time at which the last commit releases the lock.
     lock_free_at: Duration,
     pub(crate) pruned_through: UnixTime,
     pub(crate) clock_reached: UnixTime,
 }
 
 impl Store {
-    /// Commits the waiting logouts of the nodes in batches, in the order in which their committers request the lock. Ends with
-    /// the requests before `until`.
+    /// Commits the waiting logouts of the nodes in batches, in the order in which their committers request the lock. Handles
+    /// only requests before `until`.
     pub(crate) fn commit(
         &mut self,
         scenario: &Scenario,
@@ -53,33 +55,35 @@ impl Store {
         watch: &mut Watch,
         day: &mut Day,
     ) -> Result<(), Violation> {
-        let limit = usize::try_from((MAX_BATCH / scenario.share).max(1)).expect("at most 1024");
+        let max_batch = usize::try_from((MAX_BATCH / scenario.share).max(1)).expect("at most 1024");
         let longest = [false, true].map(|remembered| scenario.longest(remembered));
-        let lock_request = |node: &mut Node| Some((node.commits_at(scenario)?, node.number));
-        while let Some((begun, number)) = nodes.iter_mut().filter_map(lock_request).min()
-            && begun < until
+        let lock_request = |node: &mut Node| Some((node.next_lock_request(scenario)?, node.number));
+        while let Some((requested_at, number)) = nodes.iter_mut().filter_map(lock_request).min()
+            && requested_at < until
         {
             let node = &mut nodes[number];
-            let batch = node.take_batch(begun, limit);
+            let batch = node.take_batch(requested_at, max_batch);
             let rows = u32::try_from(batch.len() as u64 * scenario.share).expect("at most 1024");
-            let committed = self.lock_free_at.max(begun) + COMMIT_TIME + ROW_COMMIT_TIME * rows;
-            // A commit that takes longer is invalid (`retention.rs`). A response waits no longer either, except after an outage
-            // of the node.
+            let committed = self.lock_free_at.max(requested_at) + COMMIT_TIME + ROW_COMMIT_TIME * rows;
+            // A commit that takes longer is invalid (`retention.rs`). Except after an outage of the node, a response also waits
+            // at most for this time.
             let has_backlog = node.has_backlog();
-            let since = if has_backlog { begun } else { batch.first().map_or(begun, |first| first.at) };
-            if committed - since > MAX_COMMIT_DURATION {
-                return Err(Violation::Overloaded { took_ms: (committed - since).as_millis() });
+            let waiting_since =
+                if has_backlog { requested_at } else { batch.first().map_or(requested_at, |first| first.at) };
+            if committed - waiting_since > MAX_COMMIT_DURATION {
+                return Err(Violation::Overloaded { took_ms: (committed - waiting_since).as_millis() });
             }
-            let clock = node.list.time(node.now(begun));
-            let counted_from = retention::commit_time(clock, self.pruned_through, self.clock_reached);
-            let answers = if has_backlog { &mut day.answers_after_outage } else { &mut day.answers };
+            let clock = node.list.time(node.now(requested_at));
+            let committed_at = retention::commit_time(clock, self.pruned_through, self.clock_reached);
+            let response_times =
+                if has_backlog { &mut day.response_times_after_outage } else { &mut day.response_times };
             for sign_out in batch {
                 let deadline = Some(sign_out.absolute_deadline);
-                let expires_at = retention::expiry(counted_from, deadline, longest[usize::from(sign_out.remembered)]);
+                let expires_at = retention::expiry(committed_at, deadline, longest[usize::from(sign_out.remembered)]);
                 let row = Row { sid: sign_out.sid, expires_at, committed, node: node.number };
                 node.add(&row);
                 node.expected.add(expires_at);
-                answers.add(committed - sign_out.at);
+                response_times.add(committed - sign_out.at);
                 if sign_out.watched {
                     watch.committed(&row);
                 }
@@ -104,7 +108,7 @@ impl Store {
     }
 
     /// Removes the first `read` rows of the log, which every node has read.
-    pub(crate) fn forget(&mut self, read: u64) {
+    pub(crate) fn remove_rows(&mut self, read: u64) {
         self.log.drain(..usize::try_from(read - self.removed).expect("at most the length of the log"));
         self.removed = read;
         // After an outage, the capacity may be much larger than needed.

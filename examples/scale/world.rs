@@ -8,7 +8,7 @@ use sealjar::revocation::retention;
 
 use crate::Violation;
 use crate::node::{Node, SignOut};
-use crate::report::Lags;
+use crate::report::Histogram;
 use crate::scenario::Scenario;
 use crate::store::{Row, Store};
 use crate::watch::{Copy, Watch, Watched};
@@ -16,7 +16,7 @@ use crate::watch::{Copy, Watch, Watched};
 /// Time at which the day begins.
 pub(crate) const START: UnixTime = UnixTime(1_800_000_000);
 const STEP: Duration = Duration::from_millis(250);
-/// Interval of the logouts before the day whose copies are watched, in seconds.
+/// Interval, in seconds, of the logouts before the simulated day whose copies are watched.
 const WATCHED_HISTORY_INTERVAL: u64 = 600;
 
 /// Results of the simulation.
@@ -25,26 +25,26 @@ pub(crate) struct Day {
     pub(crate) sign_outs: u64,
     pub(crate) peak: Peak,
     /// Times from the commit of a logout until another node has its entry, if that node could reach the store.
-    pub(crate) lags: Lags,
+    pub(crate) lags: Histogram,
     /// Times from the commit of a logout until another node has its entry, if that node had been disconnected from the store.
-    pub(crate) lags_after_outage: Lags,
+    pub(crate) lags_after_outage: Histogram,
     /// Times from a logout to its commit, on nodes that could reach the store.
-    pub(crate) answers: Lags,
+    pub(crate) response_times: Histogram,
     /// Times from a logout to its commit, on nodes that had been disconnected from the store.
-    pub(crate) answers_after_outage: Lags,
+    pub(crate) response_times_after_outage: Histogram,
     /// Maximum staleness of a list.
-    pub(crate) stalest: Duration,
+    pub(crate) max_staleness: Duration,
     /// Total time during which nodes refused every session, because their list was stale.
-    pub(crate) refused_everything: Duration,
+    pub(crate) time_refusing_all: Duration,
     pub(crate) watched: Watched,
     /// Real time in which entries were added to lists.
-    pub(crate) delivering: Duration,
-    pub(crate) delivered: u64,
+    pub(crate) delivery_time: Duration,
+    pub(crate) delivered_entries: u64,
     /// Real time in which expired entries were deleted from lists.
-    pub(crate) pruning: Duration,
-    pub(crate) longest_pruning: Duration,
-    pub(crate) prunings: u32,
-    pub(crate) took: Duration,
+    pub(crate) prune_time: Duration,
+    pub(crate) longest_prune_time: Duration,
+    pub(crate) prune_count: u32,
+    pub(crate) duration: Duration,
 }
 
 /// Sizes at the time when one list had the most entries.
@@ -53,7 +53,7 @@ pub(crate) struct Peak {
     pub(crate) entries: usize,
     /// Number of entries in all lists.
     pub(crate) entries_in_all: usize,
-    /// Resident memory of the process, minus that with empty lists.
+    /// Resident memory of the process, minus the memory with empty lists.
     pub(crate) bytes: Option<u64>,
 }
 
@@ -68,6 +68,7 @@ pub(crate) struct World<'s> {
     day: Day,
     /// Fraction of a logout that remains for the next step.
     carry: f64,
+    /// Resident memory of the process with empty lists.
     empty_bytes: Option<u64>,
 }
 
@@ -89,7 +90,7 @@ impl<'s> World<'s> {
     }
 
     /// Runs the simulation.
-    pub(crate) fn play(mut self) -> Result<Day, Violation> {
+    pub(crate) fn run(mut self) -> Result<Day, Violation> {
         let started = Now::read();
         self.add_earlier_entries();
         let steps = u32::try_from(self.scenario.day.as_millis() / STEP.as_millis()).expect("a day");
@@ -99,27 +100,28 @@ impl<'s> World<'s> {
             for node in &mut self.nodes {
                 node.follow(self.scenario, &mut self.store, until, &mut self.random, &mut self.day)?;
                 let now = node.now(until);
-                self.day.stalest = self.day.stalest.max(node.list.staleness(now));
-                self.day.refused_everything += if node.list.may_accept_sessions(now) { Duration::ZERO } else { STEP };
+                self.day.max_staleness = self.day.max_staleness.max(node.list.staleness(now));
+                self.day.time_refusing_all += if node.list.may_accept_sessions(now) { Duration::ZERO } else { STEP };
             }
-            self.store.forget(self.nodes.iter().map(|node| node.rows_read).min().expect("a node"));
+            self.store.remove_rows(self.nodes.iter().map(|node| node.rows_read).min().expect("a node"));
             self.watch.check(&mut self.nodes, until)?;
             if until.as_millis().is_multiple_of(60_000) {
-                self.measure();
+                self.update_peak();
             }
         }
-        Ok(Day { watched: self.watch.watched, took: Now::read().boot - started.boot, ..self.day })
+        Ok(Day { watched: self.watch.watched, duration: Now::read().boot - started.boot, ..self.day })
     }
 
-    /// Adds the entries of earlier days that have not expired at the start of the day. They are of remembered sessions. Few
-    /// entries of ordinary sessions are left at midnight, and none at noon.
+    /// Adds the entries of earlier days that have not expired at the start of the day. They are of remembered sessions. Ordinary
+    /// sessions are ignored: at midnight, few of their entries have not expired, and at noon, all of them have.
     fn add_earlier_entries(&mut self) {
         let longest = self.scenario.longest(true);
-        for ago in (1..self.scenario.entry_life(true).as_secs()).rev() {
+        for secs_ago in (1..self.scenario.entry_lifetime(true).as_secs()).rev() {
             // The daily curve is periodic, so a negative time is valid, too.
-            self.carry += self.scenario.rate(-(ago as f64)) * self.scenario.remembered;
-            for first in std::iter::successors(Some(true), |_| Some(false)).take(self.take_whole_sign_outs()) {
-                let committed_at = UnixTime(START.0 - ago);
+            self.carry += self.scenario.rate(-(secs_ago as f64)) * self.scenario.remembered;
+            // `is_first` is true for the first logout of this second only.
+            for is_first in std::iter::successors(Some(true), |_| Some(false)).take(self.take_whole_sign_outs()) {
+                let committed_at = UnixTime(START.0 - secs_ago);
                 let sid = self.random.sid();
                 let absolute_deadline = self.deadline(committed_at, true);
                 let expires_at = retention::expiry(committed_at, Some(absolute_deadline), longest);
@@ -131,7 +133,7 @@ impl<'s> World<'s> {
                     node.add(&row);
                     node.expected.add(expires_at);
                 }
-                if first && ago.is_multiple_of(WATCHED_HISTORY_INTERVAL) {
+                if is_first && secs_ago.is_multiple_of(WATCHED_HISTORY_INTERVAL) {
                     let idle_deadline = committed_at.plus(self.scenario.lifetimes.remembered.idle);
                     self.watch.add(Copy {
                         sid,
@@ -147,15 +149,15 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Simulates the logouts of the step that begins at `from`. Each is on a random node. One per second is watched, and more
-    /// while a node is disconnected from the store.
+    /// Simulates the logouts of the step that begins at `from`, each on a random node. Watches one logout per second, and one per
+    /// step during an outage and shortly after it.
     fn sign_out(&mut self, from: Duration) {
         self.carry += self.scenario.rate((from + STEP / 2).as_secs_f64()) * STEP.as_secs_f64();
         let count = u32::try_from(self.take_whole_sign_outs()).expect("fewer than 2^32 logouts in a step");
         self.day.sign_outs += u64::from(count);
         for number in 0..count {
             let at = from + STEP * number / count;
-            let remembered = self.random.part() < self.scenario.remembered;
+            let remembered = self.random.fraction() < self.scenario.remembered;
             let watched = number == 0 && (from.subsec_millis() == 0 || self.scenario.is_near_outage(from));
             let correct_time = START.plus(at);
             let sid = self.random.sid();
@@ -178,14 +180,14 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Takes the whole logouts from the sum of fractions.
+    /// Takes the whole logouts out of `carry`, and leaves the fraction. Returns their number.
     fn take_whole_sign_outs(&mut self) -> usize {
         let count = self.carry.floor();
         self.carry -= count;
         count as usize
     }
 
-    /// Returns a random absolute deadline for a session that is logged out now. The session has a random age.
+    /// Returns the absolute deadline of a session of random age that is logged out at `now`.
     fn deadline(&mut self, now: UnixTime, remembered: bool) -> UnixTime {
         let lifetimes = &self.scenario.lifetimes;
         let absolute = if remembered { lifetimes.remembered.absolute } else { lifetimes.ordinary.absolute };
@@ -193,7 +195,7 @@ impl<'s> World<'s> {
     }
 
     /// Updates the peak sizes.
-    fn measure(&mut self) {
+    fn update_peak(&mut self) {
         let sizes = || self.nodes.iter().map(|node| node.list.len());
         let entries = sizes().max().expect("a node");
         if entries > self.day.peak.entries {
@@ -215,19 +217,19 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a random number from 0 to 1, without 1.
-    fn part(&mut self) -> f64 {
+    /// Returns a random fraction: at least 0 and less than 1.
+    fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Returns a random number from 0 to `limit`, without `limit`.
+    /// Returns a random number that is less than `limit`.
     fn below(&mut self, limit: usize) -> usize {
-        (self.part() * limit as f64) as usize
+        (self.fraction() * limit as f64) as usize
     }
 
-    /// Returns a random duration less than `span`.
+    /// Returns a random duration that is less than `span`.
     pub(crate) fn within(&mut self, span: Duration) -> Duration {
-        span.mul_f64(self.part())
+        span.mul_f64(self.fraction())
     }
 
     fn sid(&mut self) -> Sid {

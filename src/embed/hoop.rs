@@ -1,7 +1,7 @@
 //! Middleware around the handlers, which Salvo calls a *hoop*. Before a handler it checks the host, the origin and the session.
-//! After it, it writes the cookie and the header fields for caches.
+//! After the handler, it writes the cookie and the header fields for caches.
 //!
-//! Invariant: a response has at most one `Set-Cookie` of the session, and caches do not store a response with one.
+//! Invariant: a response has at most one `Set-Cookie` of the session, and caches do not store such a response.
 
 use salvo::http::StatusCode;
 use salvo::http::header::{CACHE_CONTROL, HeaderValue, VARY};
@@ -16,7 +16,8 @@ use crate::session::{SealError, SealedSession};
 use crate::web::cookie::{self, CookieChange, renewal_window};
 use crate::web::csrf;
 
-/// Middleware that verifies the session before the handler of a request, and writes the cookie after it. See [`Jar::hoop`].
+/// Middleware that verifies the session before the handler of a request, and writes the cookie after the handler. See
+/// [`Jar::hoop`].
 #[derive(Debug, Clone)]
 pub struct Hoop(Jar);
 
@@ -27,21 +28,21 @@ impl Jar {
     }
 
     /// Verifies the session of a request, and renews it if it is due. Refuses a request for another host. Refuses a request that
-    /// another site may have sent, except GET, HEAD and CORS preflights. A WebSocket handshake is not excepted.
+    /// another site may have sent, except GET, HEAD and CORS preflights. A WebSocket handshake is a GET, but it is checked too.
     async fn check(&self, request: &Request) -> Result<RequestState, Problem> {
         let Inner { shared, hosts, .. } = &*self.0;
         let headers = request.headers();
-        let served = hosts.find_public(request.uri(), headers)?;
-        csrf::check_for_app(request.method(), headers, &served.origin)?;
+        let host = hosts.find_public(request.uri(), headers)?;
+        csrf::check_for_app(request.method(), headers, &host.origin)?;
         let window = renewal_window(Some(request.method()));
-        let end = |copied| self.0.end_copied(&copied);
+        let on_copy = |copied| self.0.end_copied(&copied);
         let verify = || {
             shared.sessions.verify_and_detect(
                 cookie::fields(headers),
-                served.site,
+                host.site,
                 Now::read(),
                 window,
-                end,
+                on_copy,
                 |verified| (RawSession::verified(verified), shared.sessions.renew(verified, window)),
             )
         };
@@ -68,7 +69,7 @@ impl Jar {
     }
 }
 
-/// Returns the renewed session, if there is one. If the renewal failed, this is logged, and the session stays live.
+/// Returns the renewed session, or `None` if it was not renewed. A failed renewal is logged, and the session stays live.
 fn renewal(renewed: Result<Option<SealedSession>, SealError>) -> Option<SealedSession> {
     renewed.unwrap_or_else(|error| {
         sampled!(ERROR, %error, "session renewal failed: the session continues with its old deadline");
@@ -121,7 +122,7 @@ impl Handler for Hoop {
 }
 
 /// Middleware for routes below [`Jar::hoop`]. It accepts requests with a live session, and refuses all others with 401. A browser
-/// is redirected to the page of [`Settings::sign_in_at`](super::Settings::sign_in_at), if there is one.
+/// is redirected to the page of [`Settings::sign_in_at`](super::Settings::sign_in_at), if it is set.
 #[handler]
 pub async fn signed_in(request: &mut Request, depot: &mut Depot, response: &mut Response, ctrl: &mut FlowCtrl) {
     let refused = match RequestState::of(depot) {

@@ -45,7 +45,7 @@ pub(super) struct Inner {
     pub(super) revocations: Revocations,
     /// Logins and logouts in progress. They run to their end even if their client disconnects.
     pub(super) changes: Changes,
-    /// Background tasks. They stop when this is dropped.
+    /// Background tasks. They stop when the set is dropped.
     pub(super) tasks: Mutex<JoinSet<()>>,
 }
 
@@ -138,8 +138,8 @@ impl Jar {
     }
 
     /// Revokes the sessions that came with the request, including expired ones, and removes the cookie. When this returns, copies
-    /// of the cookie are refused here, after a restart, and on every node that uses the store. Without a session it does nothing.
-    /// The cookie is removed even if the response has an error status, because its session has ended.
+    /// of the cookie are refused here, after a restart, and on every node that uses the store. If the request has no session,
+    /// nothing is revoked. The cookie is removed even if the response has an error status, because its session has ended.
     ///
     /// # Errors
     /// After each of these errors the browser still has the cookie, so it can repeat the request:
@@ -166,7 +166,8 @@ impl Jar {
     /// request is one of them, it is refused from the next request on. [`Jar::sign_out`] removes its cookie.
     ///
     /// # Errors
-    /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] as for [`Jar::sign_out`].
+    /// [`Problem::Subject`] and [`Problem::Store`] if nothing was done, [`Problem::NotDurable`] with the same meaning as for
+    /// [`Jar::sign_out`].
     pub async fn sign_out_everywhere(&self, subject: &str) -> Result<(), Problem> {
         let jar = self.clone();
         let subject = subject.to_owned();
@@ -192,7 +193,7 @@ impl Jar {
         let data = json(data)?;
         let Inner { shared, cookies, .. } = &*self.0;
         let sessions = &shared.sessions;
-        // If this response already has a new token, it is newer than those of the request. It is verified first.
+        // If this response already has a new token, that token is newer than the tokens in the request, so it is verified first.
         let outgoing = match &state.change {
             CookieChange::Set(session) => Some(session),
             CookieChange::Keep => state.renewal.as_ref(),
@@ -202,18 +203,19 @@ impl Jar {
         let fields = outgoing.iter().map(String::as_bytes).chain(cookie::fields(request.headers()));
         // The token may have become due after the middleware verified it. Then this response renews it, so copy detection checks
         // it now.
-        let end = |copied| self.0.end_copied(&copied);
-        let sealed = sessions.verify_and_detect(fields, site, Now::read(), RenewalWindow::WhenDue, end, |verified| {
-            let claims = verified.claims();
-            if claims.sid != sid {
-                return Err(Problem::Session(Refusal::Revoked));
-            }
-            if claims.app_data == data {
-                return Ok(None);
-            }
-            let sealed = sessions.replace_app_data(verified, &data)?.ok_or(Problem::Session(Refusal::Revoked))?;
-            Ok(Some((RawSession::verified(verified), sealed)))
-        });
+        let on_copy = |copied| self.0.end_copied(&copied);
+        let sealed =
+            sessions.verify_and_detect(fields, site, Now::read(), RenewalWindow::WhenDue, on_copy, |verified| {
+                let claims = verified.claims();
+                if claims.sid != sid {
+                    return Err(Problem::Session(Refusal::Revoked));
+                }
+                if claims.app_data == data {
+                    return Ok(None);
+                }
+                let sealed = sessions.replace_app_data(verified, &data)?.ok_or(Problem::Session(Refusal::Revoked))?;
+                Ok(Some((RawSession::verified(verified), sealed)))
+            });
         let Some((mut session, sealed)) = sealed.map_err(Problem::Session)?? else { return Ok(()) };
         session.deadlines = sealed.deadlines;
         session.data = data;
@@ -224,8 +226,8 @@ impl Jar {
 
     /// Closes the jar and its store. Await this after the application has stopped serving. It waits at most ten seconds for
     /// logins and logouts in progress. Then it tries for at most ten more seconds to write the logouts that the store has not
-    /// committed yet. Without this, they are lost when the process exits. After this call, no session can start and no logout is
-    /// stored. Soon afterwards the revocation list is stale, and no session is live. With
+    /// committed yet. Without this call, they are lost when the process exits. After it, no session can start and no logout is
+    /// stored. Soon afterwards the revocation list is stale, and no session is accepted. With
     /// [`Settings::in_memory`](super::Settings::in_memory), nothing is stored.
     ///
     /// # Errors
@@ -287,7 +289,7 @@ impl Jar {
     }
 }
 
-/// Returns the application's data as JSON.
+/// Serializes the application's data as JSON.
 fn json<T: Serialize>(data: &T) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(data).map_err(|_| Problem::Data)
 }

@@ -1,4 +1,4 @@
-//! Redirect of a browser without a session to the sign-in page of the application, and the path back to the first page.
+//! Redirect of a browser without a session to the sign-in page of the application, and the return path to the requested page.
 //!
 //! Invariant: the return path stays on this host. Called by `hoop.rs`.
 
@@ -22,8 +22,8 @@ impl SignInPage {
     }
 
     /// Replaces a 401 with a redirect, if the request is a navigation to another page. Caches must not store the redirect,
-    /// because the page is available after the login. This runs after the handlers: if an extractor returned a redirect, Salvo
-    /// would change it to 400.
+    /// because the page is available after the login. The middleware calls this after the handlers: if an extractor returned a
+    /// redirect, Salvo would change it to 400.
     pub(super) fn redirect(&self, request: &Request, response: &mut Response) {
         let Some(url) = self.url_for(request) else {
             return;
@@ -37,7 +37,7 @@ impl SignInPage {
     }
 
     /// Returns the URL to which a request without a session is redirected. Returns `None` for the request of a program, and for
-    /// the sign-in page itself, because this would be an endless loop.
+    /// the sign-in page itself, because that redirect would be an endless loop.
     fn url_for(&self, request: &Request) -> Option<String> {
         let Self(page) = self;
         if !is_navigation(request.headers()) || request.uri().path() == page {
@@ -60,7 +60,7 @@ impl SignInPage {
 /// Returns the path to which the browser returns after a login: `rd` in the query of the sign-in page. The redirect of
 /// [`Settings::sign_in_at`](super::Settings::sign_in_at) sets it, and a form without `action` sends it again.
 ///
-/// Returns `None` if there is no `rd`, or if it could lead to another host: any client can create a link with any `rd`.
+/// Returns `None` if there is no `rd`, or if it could lead to another host: anyone can create a link with any `rd`.
 pub fn return_path(request: &Request) -> Option<String> {
     request.query::<String>(RETURN_PATH).filter(|path| is_path(path) && is_short(path))
 }

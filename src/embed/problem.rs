@@ -101,7 +101,8 @@ impl Problem {
     /// Returns status, reason and detail.
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
-        const FIT: &str = "the data of the session does not fit into a cookie; the application's log has the reason";
+        const DOES_NOT_FIT: &str =
+            "the data of the session does not fit into a cookie; the application's log has the reason";
         match self {
             Self::Session(refusal) => match refusal {
                 Refusal::Stale => (
@@ -135,7 +136,7 @@ impl Problem {
             Self::KeyElsewhere => (
                 S::SERVICE_UNAVAILABLE,
                 "key-elsewhere",
-                "not every session could be ended, because this node cannot use the key of one; try again in a moment",
+                "not every session could be ended, because this node cannot use the key of one of them; try again in a moment",
             ),
             Self::TooManyCookies => (
                 S::BAD_REQUEST,
@@ -150,11 +151,11 @@ impl Problem {
             Self::Seal(SealError::NoActiveKey) => {
                 (S::SERVICE_UNAVAILABLE, "no-active-key", "no key is active; the operator runs: sealjar keys rotate")
             }
-            Self::Seal(_) | Self::Field(_) => (S::INTERNAL_SERVER_ERROR, "does-not-fit", FIT),
+            Self::Seal(_) | Self::Field(_) => (S::INTERNAL_SERVER_ERROR, "does-not-fit", DOES_NOT_FIT),
             Self::Subject => {
                 (S::INTERNAL_SERVER_ERROR, "subject", "nothing was changed: the id of the user is not valid")
             }
-            Self::Data => (S::INTERNAL_SERVER_ERROR, "data", FIT),
+            Self::Data => (S::INTERNAL_SERVER_ERROR, "data", DOES_NOT_FIT),
             Self::NoHoop => (S::INTERNAL_SERVER_ERROR, "no-hoop", "this route is not set up for sessions"),
         }
     }
@@ -185,7 +186,7 @@ impl Writer for Problem {
         let error = self.source().map_or_else(|| self.to_string(), ToString::to_string);
         let hint = self.advice();
         match self {
-            // Any client can cause these lines, or every request does while the store is unavailable.
+            // At level DEBUG, because any client can cause these lines, and every request does while the store is unavailable.
             Self::Session(Refusal::Stale) | Self::NotDurable | Self::Store | Self::KeyElsewhere => {
                 sampled!(DEBUG, error, hint, reason, "a request that needs a session failed");
             }

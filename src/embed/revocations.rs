@@ -1,4 +1,4 @@
-//! The place where logouts of an application are stored: in memory, or in a store.
+//! Storage of the logouts of an application: in memory, or in a store.
 //!
 //! In memory, the key is lost together with the logouts when the process exits, so no revoked session becomes valid again. In a
 //! store, a logout is committed before the response. Called by `jar.rs`. Uses `sync/committer.rs`.
@@ -22,7 +22,7 @@ use crate::store::{Revocation, Store};
 #[cfg(feature = "store")]
 use crate::sync::committer::{CommitTask, Committer};
 
-/// Maximum time to wait for the last logouts to be committed, and again for the database to close.
+/// Maximum time to wait for the commit of the last logouts, and then again for the database to close.
 #[cfg(feature = "store")]
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -65,7 +65,7 @@ impl Revocations {
         }
     }
 
-    /// Revokes these sessions, and waits until the store has committed it.
+    /// Revokes these sessions, and waits until the store has committed the revocations.
     pub(super) async fn end(&self, presented: &[PresentedSession]) -> Result<(), Problem> {
         match self {
             Self::Memory { list, .. } => {
@@ -109,7 +109,7 @@ impl Revocations {
                 // commits the entry extends this to all sessions that started before the commit, in any process. The entry itself
                 // increases the generation of every later login. So exactly the sessions that started before the commit end. If
                 // the commit fails, it is repeated, and then also ends the sessions that started meanwhile. The caller gets an
-                // error, and so knows that the logout is not complete.
+                // error, because the logout is not complete.
                 let at_least = store.generation().await.map_err(failed)?.saturating_add(1);
                 committer
                     .revoke(vec![Revocation::SubjectSoFar { sub: sub.into(), at_least }])
@@ -119,7 +119,7 @@ impl Revocations {
         }
     }
 
-    /// Accepts no more logouts, waits until the accepted ones are committed, and closes the store.
+    /// Accepts no more logouts, waits until the accepted logouts are committed, and closes the store.
     pub(super) async fn close(&self) -> Result<(), Problem> {
         match self {
             Self::Memory { .. } => Ok(()),
@@ -127,14 +127,14 @@ impl Revocations {
             Self::Store { store, committing, .. } => {
                 // The lock is held until the end. If this future is dropped, the next call continues its work.
                 let mut committing = committing.lock().await;
-                let Some(running) = committing.as_mut() else {
+                let Some(task) = committing.as_mut() else {
                     return Ok(());
                 };
-                let flushed = running.finish(CLOSE_TIMEOUT).await;
+                let is_committed = task.finish(CLOSE_TIMEOUT).await;
                 if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
                     tracing::error!("the database did not close in time");
                 }
-                if !flushed {
+                if !is_committed {
                     return Err(Problem::NotDurable);
                 }
                 *committing = None;
@@ -149,8 +149,8 @@ fn entry(session: &PresentedSession) -> Entry {
     Entry::Session { sid: session.sid, expires_at: session.absolute_deadline.plus(2 * CLOCK_SKEW) }
 }
 
-/// Logs that the store failed, and returns the problem for the client. The level is `DEBUG`, because clients can cause a line per
-/// request. The follower logs once that the store is unavailable.
+/// Logs that the store failed, and returns the problem for the client. The level is `DEBUG`, because every request can cause a
+/// line. The follower logs once that the store is unavailable.
 #[cfg(feature = "store")]
 fn failed(error: crate::store::StoreError) -> Problem {
     sampled!(DEBUG, %error, "login or logout failed: the store is unavailable");

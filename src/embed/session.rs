@@ -17,8 +17,8 @@ use crate::session::lifetime::Deadlines;
 use crate::session::{Cause, Identity, Refusal, SealedSession, Verified};
 use crate::web::cookie::CookieChange;
 
-/// The live session of a request. A handler that takes one by value is protected: without a live session it is not called, and
-/// the client gets 401 with the reason.
+/// The live session of a request. A handler with a parameter of this type is protected: without a live session it is not
+/// called, and the client gets 401 with the reason.
 ///
 /// `T` is the application's own data, from [`Claims::data`] or [`Jar::replace_data`](super::Jar::replace_data). The token
 /// contains it as JSON, so that a later version of the application may add a field with `#[serde(default)]`. A token whose data
@@ -79,7 +79,7 @@ impl<T> Session<T> {
     /// # Errors
     /// [`Problem::Role`] (403) if the session does not have the role.
     pub fn require_role(&self, role: &str) -> Result<(), Problem> {
-        if self.roles.iter().any(|own| own == role) { Ok(()) } else { Err(Problem::Role) }
+        if self.roles.iter().any(|assigned| assigned == role) { Ok(()) } else { Err(Problem::Role) }
     }
 }
 
@@ -106,7 +106,7 @@ pub struct Claims<'a, T = ()> {
     pub email: &'a str,
     /// Roles, each `[A-Za-z0-9_.:-]{1,64}`. Joined by commas, they have at most 1024 bytes.
     pub roles: &'a [&'a str],
-    /// Whether the session is a remembered one: it has longer timeouts, and its cookie outlives the browser.
+    /// Whether the session is remembered: it has longer timeouts, and its cookie is kept when the browser is closed.
     pub remember: bool,
     /// The application's own data. The whole cookie has at most 4096 bytes. This leaves about 2,700 bytes for all fields
     /// together.
@@ -154,8 +154,8 @@ impl RawSession {
     }
 }
 
-/// State of one request: its session, and the change of the cookie in its response. There is one per request, so a response has
-/// at most one `Set-Cookie` of the session.
+/// State of one request: its session, and the change of the cookie in its response. Each request has only one state, so a
+/// response has at most one `Set-Cookie` of the session.
 #[derive(Debug)]
 pub(super) struct RequestState {
     pub(super) session: Result<RawSession, Refusal>,

@@ -151,14 +151,14 @@ impl Settings {
             statement_timeout: Duration::from_secs(4),
             connect_timeout: Duration::from_secs(4),
         };
-        let failed = |error: StoreError| OpenError::Store(Box::new(error));
+        let store_error = |error: StoreError| OpenError::Store(Box::new(error));
         let ParsedSettings { hosts, cookies, sign_in_page } = self.parse()?;
         let directory = keys.as_ref().to_owned();
         let ring = KeyRing::load(&directory)?;
-        let url =
-            StoreUrl::parse(store).map_err(|reason| OpenError::Setting(format!("the store's address: {reason}")))?;
-        let (store, _) = Store::open_or_create(&url, LIMITS).await.map_err(failed)?;
-        if store.has_accounts().await.map_err(failed)? {
+        let url = StoreUrl::parse(store)
+            .map_err(|reason| OpenError::Setting(format!("invalid address of the store: {reason}")))?;
+        let (store, _) = Store::open_or_create(&url, LIMITS).await.map_err(store_error)?;
+        if store.has_accounts().await.map_err(store_error)? {
             store.close().await;
             return Err(OpenError::Setting(
                 "the store contains the accounts of a Sealjar server, which counts generations in another way: use a separate store \
@@ -169,7 +169,7 @@ impl Settings {
         let freshness = Freshness { max_staleness: MAX_STALENESS, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
         let lag = Arc::new(Lag::default());
-        let follower = Follower::load(store.clone(), list.clone(), lag, self.lifetimes).await.map_err(failed)?;
+        let follower = Follower::load(store.clone(), list.clone(), lag, self.lifetimes).await.map_err(store_error)?;
         let (committer, committing) = Committer::start(list.clone(), store.clone());
         let sessions =
             Sessions::new(ring, list, cookies.session().clone(), self.lifetimes).with_max_candidates(MAX_CANDIDATES);
@@ -178,10 +178,10 @@ impl Settings {
         let mut tasks = JoinSet::new();
         // A revoked key needs no further action here: its entry in the list takes effect immediately.
         tasks.spawn(follower.run(|| ()));
-        let for_task = shared.clone();
+        let task_state = shared.clone();
         tasks.spawn(async move {
-            if let Some(key_directory) = &for_task.key_directory {
-                key_directory.follow(&for_task.sessions, &directory, |_| ()).await;
+            if let Some(key_directory) = &task_state.key_directory {
+                key_directory.follow(&task_state.sessions, &directory, |_| ()).await;
             }
         });
         Ok(Jar(Arc::new(Inner {
@@ -196,7 +196,8 @@ impl Settings {
     }
 
     /// Opens a [`Jar`] whose key and revocation list are only in memory. When the process exits, the key is lost and every
-    /// session ends. So no revoked session can become valid again. For tests, for development, and for tools with one process.
+    /// session ends. So no revoked session can become valid again. Use this for tests, for development, and for tools with one
+    /// process.
     ///
     /// # Errors
     /// [`OpenError::Setting`].
@@ -240,21 +241,22 @@ impl Settings {
 
     /// Checks the settings.
     fn parse(&self) -> Result<ParsedSettings, OpenError> {
-        let bad = |message: &str| OpenError::Setting(message.to_owned());
-        let name = AppName::parse(&self.name)
-            .ok_or_else(|| bad("the application's name must have 1 to 32 lower-case letters, digits or underscores"))?;
+        let invalid = |message: &str| OpenError::Setting(message.to_owned());
+        let name = AppName::parse(&self.name).ok_or_else(|| {
+            invalid("the application's name must have 1 to 32 lower-case letters, digits or underscores")
+        })?;
         for Lifetime { idle, absolute } in [self.lifetimes.ordinary, self.lifetimes.remembered] {
             Lifetime::new(idle, absolute).map_err(|_| {
-                bad("an idle lifetime must be at least 10 s and at most the absolute lifetime, which must be at most ten years")
+                invalid("an idle lifetime must be at least 10 s and at most the absolute lifetime, which must be at most ten years")
             })?;
         }
         let domain = |text| {
-            let message = || bad(&format!("the cookie's domain {text:?} must be a name such as example.com"));
+            let message = || invalid(&format!("the cookie's domain {text:?} must be a name such as example.com"));
             Domain::parse(text).ok_or_else(message)
         };
         let domain = self.cookie_domain.as_deref().map(domain).transpose()?;
-        let sites = Sites::new(&self.origins, domain, self.plain_http, false).map_err(|fault| {
-            OpenError::Setting(match fault {
+        let sites = Sites::new(&self.origins, domain, self.plain_http, false).map_err(|bad_site| {
+            OpenError::Setting(match bad_site {
                 BadSite::PlainHttpWithDomain => "cookies over plain HTTP cannot have a domain".to_owned(),
                 BadSite::NotAnOrigin(text) => format!("{text:?} is not an origin such as https://app.example.com"),
                 BadSite::NotSecure(origin) | BadSite::NotTls(origin) => {
@@ -265,12 +267,12 @@ impl Settings {
             })
         })?;
         if sites.origins().is_empty() {
-            return Err(bad("name at least one origin under which browsers reach the application"));
+            return Err(invalid("name at least one origin under which browsers reach the application"));
         }
         let hosts = Hosts::new(sites.origins().to_vec(), sites.domain().cloned(), Vec::new());
         let parse_page = |path: &String| {
             SignInPage::parse(path)
-                .ok_or_else(|| bad("the sign-in page must be a path such as /sign-in, without a query"))
+                .ok_or_else(|| invalid("the sign-in page must be a path such as /sign-in, without a query"))
         };
         let sign_in_page = self.sign_in_at.as_ref().map(parse_page).transpose()?;
         Ok(ParsedSettings { hosts, cookies: sites.cookies_for_app(&name), sign_in_page })

@@ -73,7 +73,7 @@ impl Drop for Fields {
 pub fn parse(text: &str) -> Result<Key, KeyFileError> {
     let fields: Fields = toml::from_str(text).map_err(|error| KeyFileError::Syntax {
         line: error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-        message: without_quotations(error.message()),
+        message: without_quoted_text(error.message()),
     })?;
     if fields.max_lifetime_secs == 0 {
         return Err(KeyFileError::NoLifetime);
@@ -85,27 +85,27 @@ pub fn parse(text: &str) -> Result<Key, KeyFileError> {
         _ => return Err(KeyFileError::SecretLength),
     };
     let dates = Dates {
-        created_at: instant("created_at", fields.created_at)?,
-        activates_at: fields.activates_at.map(|date| instant("activates_at", date)).transpose()?,
-        revoked_at: fields.revoked_at.map(|date| instant("revoked_at", date)).transpose()?,
+        created_at: parse_instant("created_at", fields.created_at)?,
+        activates_at: fields.activates_at.map(|date| parse_instant("activates_at", date)).transpose()?,
+        revoked_at: fields.revoked_at.map(|date| parse_instant("revoked_at", date)).transpose()?,
         max_lifetime: Duration::from_secs(fields.max_lifetime_secs),
     };
     Ok(Key::new(secret, dates))
 }
 
-/// Removes the quotations from the file from a message of the parser. A quotation may be the secret, if it was written in a
-/// wrong field.
-fn without_quotations(message: &str) -> String {
+/// Removes the text that a message of the parser quotes from the file. The quoted text may be the secret, if the secret was
+/// written in a wrong field.
+fn without_quoted_text(message: &str) -> String {
     match message.rsplit_once(", expected ") {
-        Some((found, expected)) => {
-            let problem = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+        Some((before, expected)) => {
+            let problem = before.split(['`', '"']).next().unwrap_or_default().trim_end();
             format!("{problem}, expected {expected}")
         }
         None => message.lines().next().unwrap_or_default().to_owned(),
     }
 }
 
-/// Returns the text of the file for a key.
+/// Returns the text of a key file.
 pub fn render(key: &Key) -> Zeroizing<String> {
     let date = |instant: UnixTime| instant.to_string().parse::<Datetime>().expect("an instant prints as RFC 3339");
     let fields = Fields {
@@ -200,7 +200,7 @@ pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()>
     let open = |path: &Path| File::options().write(true).create_new(true).mode(0o600).open(path);
     let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").make_in(directory, open)?;
     owner.give(file.as_file())?;
-    let mode = if is_read_by_group(directory)? { 0o640 } else { 0o600 };
+    let mode = if is_group_readable(directory)? { 0o640 } else { 0o600 };
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(render(key).as_bytes())?;
     file.as_file().sync_all()?;
@@ -208,8 +208,9 @@ pub(super) fn write(directory: &Path, key: &Key, owner: Owner) -> io::Result<()>
     File::open(directory)?.sync_all()
 }
 
-/// Whether the group can read every existing key file. This is so if root writes the keys and the group of the server reads them.
-fn is_read_by_group(directory: &Path) -> io::Result<bool> {
+/// Whether the group can read every existing key file. This is the case if root writes the keys and the group of the server
+/// reads them.
+fn is_group_readable(directory: &Path) -> io::Result<bool> {
     let modes: io::Result<Vec<_>> = paths(directory)?.iter().map(|path| Ok(fs::metadata(path)?.mode())).collect();
     let modes = modes?;
     Ok(!modes.is_empty() && modes.iter().all(|mode| mode & GROUP_READ_BIT != 0))
@@ -225,6 +226,6 @@ pub(crate) fn file_name(kid: Kid) -> String {
     format!("{kid}.{EXTENSION}")
 }
 
-fn instant(field: &'static str, date: Datetime) -> Result<UnixTime, KeyFileError> {
+fn parse_instant(field: &'static str, date: Datetime) -> Result<UnixTime, KeyFileError> {
     UnixTime::parse_rfc3339(&date.to_string()).ok_or(KeyFileError::NotAnInstant { field })
 }

@@ -88,7 +88,7 @@ fn directories_of_links(path: &Path) -> io::Result<Vec<PathBuf>> {
     /// Maximum number of links that Linux follows
     /// ([path_resolution(7)](https://man7.org/linux/man-pages/man7/path_resolution.7.html)).
     const MAX_LINKS: usize = 40;
-    let mut found = Vec::new();
+    let mut directories = Vec::new();
     let mut directory = fs::canonicalize(directory_of(path))?;
     // Stack of the path components that are not yet resolved, the next one on top.
     let mut unresolved: Vec<OsString> = path.file_name().map(OsString::from).into_iter().collect();
@@ -96,20 +96,20 @@ fn directories_of_links(path: &Path) -> io::Result<Vec<PathBuf>> {
         let next = directory.join(&name);
         let metadata = fs::symlink_metadata(&next)?;
         if metadata.is_symlink() {
-            if found.len() == MAX_LINKS {
+            if directories.len() == MAX_LINKS {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
-            found.push(directory.clone());
+            directories.push(directory.clone());
             let target = fs::read_link(&next)?;
             unresolved.extend(target.components().rev().map(|component| component.as_os_str().to_owned()));
         } else if metadata.is_dir() {
             // This includes `..`. If the component is `/`, the join has replaced the whole path.
             directory = fs::canonicalize(&next)?;
         } else {
-            found.push(directory.clone());
+            directories.push(directory.clone());
         }
     }
-    Ok(found)
+    Ok(directories)
 }
 
 /// Returns the mode of a directory in which the group or others can write, or `None` for any other directory.

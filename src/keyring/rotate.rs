@@ -80,7 +80,7 @@ impl LockedRing {
         let ring = Self::lock(directory)?;
         match ring.read() {
             Err(ChangeError::Ring(RingError::Empty { .. })) => {
-                Ok(ring.create_key(Some(passed_on_every_node(now)), max_lifetime, now)?.kid())
+                Ok(ring.create_key(Some(time_passed_on_every_node(now)), max_lifetime, now)?.kid())
             }
             Ok(_) => Err(ChangeError::NotEmpty(directory.to_owned())),
             Err(error) => Err(error),
@@ -93,7 +93,7 @@ impl LockedRing {
     /// [`ChangeError::Ring`].
     pub fn read(&self) -> Result<KeyRing, ChangeError> {
         // The error should contain the path of the directory, not the path of its open handle. So the directory is loaded again
-        // by its path, and that error is used if there is one.
+        // by its path. If the second load fails, its error is returned.
         let with_path = |error| KeyRing::load(&self.directory).err().unwrap_or(error);
         Ok(KeyRing::load(self.pinned.path()).map_err(with_path)?)
     }
@@ -115,11 +115,12 @@ impl LockedRing {
 
     /// Publishes a key without a scheduled activation, for [`LockedRing::activate`].
     ///
-    /// Reuses such a key if an earlier command has published one and did not activate it. A key in `refused` is not reused;
-    /// these are the keys that the revocation log in the store refuses. Returns the id of the key, and whether the key is new.
+    /// Reuses a key that an earlier command has published and not activated, if such a key exists. A key in `refused` is not
+    /// reused; these are the keys that the revocation log in the store refuses. Returns the id of the key, and whether the key
+    /// is new.
     ///
     /// # Errors
-    /// [`ChangeError`]. An empty ring is refused, as by [`LockedRing::rotate`].
+    /// [`ChangeError`]. An empty ring is refused, because its keys may only be temporarily missing.
     pub fn publish(&self, refused: &[Kid], max_lifetime: Duration, now: UnixTime) -> Result<(Kid, bool), ChangeError> {
         let ring = self.read()?.with_refused_keys(refused);
         let unscheduled = ring.keys().iter().filter(|key| key.dates.activates_at.is_none() && !key.is_revoked());
@@ -177,7 +178,7 @@ impl LockedRing {
             let sealing = ring.keys().iter().filter(|key| key.may_seal(now));
             let latest = sealing.filter_map(|key| key.dates.activates_at).max();
             let after_latest = latest.map_or(UnixTime(0), |latest| latest.plus(Duration::from_secs(1)));
-            let activates_at = next_free_second(&ring, passed_on_every_node(now).max(after_latest));
+            let activates_at = next_free_second(&ring, time_passed_on_every_node(now).max(after_latest));
             // Written without an activation date. `finish` writes the date.
             let replacement = self.create_key(None, key.dates.max_lifetime, now)?;
             Ok(Key::new(replacement.secret, Dates { activates_at: Some(activates_at), ..replacement.dates }))
@@ -185,19 +186,12 @@ impl LockedRing {
         let replacement = (replace && (is_to_be_revoked || !others_seal)).then(create_replacement).transpose()?;
         let revoked =
             is_to_be_revoked.then(|| Key::new(key.secret.clone(), Dates { revoked_at: Some(now), ..key.dates }));
-        let renewing = ring.keys_that_renewed(key, now);
+        let keys_that_renewed = ring.keys_that_renewed(key, now);
         // Time of the revocation by the fastest clock of a node.
         let last_second = key.dates.revoked_at.unwrap_or(now).plus(CLOCK_SKEW);
         let has_sealed = key.dates.activates_at.is_some_and(|instant| instant <= last_second);
-        let leaves_none = !others_seal && replacement.is_none();
-        Ok(KeyRevocation {
-            ring: self,
-            revoked,
-            replacement,
-            keys_that_renewed: renewing,
-            has_sealed,
-            leaves_no_sealing_key: leaves_none,
-        })
+        let leaves_no_sealing_key = !others_seal && replacement.is_none();
+        Ok(KeyRevocation { ring: self, revoked, replacement, keys_that_renewed, has_sealed, leaves_no_sealing_key })
     }
 
     /// Removes the keys that no live token needs: keys that were retired or revoked so long ago that all of their tokens have
@@ -254,8 +248,8 @@ fn create_directory(directory: &Path) -> Result<(), ChangeError> {
     }
     match fs::DirBuilder::new().mode(0o700).create(directory) {
         Ok(()) => {
-            let given = give_to_owner_of(parent, directory);
-            given.map_err(|source| ChangeError::CreateDirectory { directory: directory.to_owned(), source })
+            let outcome = give_to_owner_of(parent, directory);
+            outcome.map_err(|source| ChangeError::CreateDirectory { directory: directory.to_owned(), source })
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if directory.is_dir() {
@@ -280,8 +274,8 @@ fn give_to_owner_of(parent: &Path, directory: &Path) -> io::Result<()> {
     // The owner of the parent could have replaced the new directory meanwhile, so it must belong to root and be empty.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let created: File = rustix::fs::open(directory, flags, Mode::empty())?.into();
-    let is_ours = created.metadata()?.uid() == user.as_raw() && fs::read_dir(directory)?.next().is_none();
-    if is_ours { Owner::of_directory(parent)?.give(&created) } else { Err(io::ErrorKind::AlreadyExists.into()) }
+    let is_unchanged = created.metadata()?.uid() == user.as_raw() && fs::read_dir(directory)?.next().is_none();
+    if is_unchanged { Owner::of_directory(parent)?.give(&created) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
 /// A key revocation in progress.
@@ -334,9 +328,9 @@ impl KeyRevocation {
     }
 }
 
-/// Returns a time that has passed by the clock of every node, also the slowest. A key with this activation date is active on
-/// every node.
-fn passed_on_every_node(now: UnixTime) -> UnixTime {
+/// Returns a time that has passed by the clock of every node, including the slowest clock. A key with this activation date is
+/// active on every node.
+fn time_passed_on_every_node(now: UnixTime) -> UnixTime {
     UnixTime(now.0.saturating_sub(CLOCK_SKEW.as_secs()))
 }
 

@@ -1,3 +1,5 @@
+//! Tests of the key ring: states of keys, consistent reads, and keys that the revocation log refuses.
+
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -27,10 +29,10 @@ fn states(ring: &KeyRing, now: u64) -> Vec<(Kid, &'static str)> {
 #[test]
 fn a_key_is_published_then_active_then_retired_as_time_passes() {
     let ring = KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None), key(3, None, None)]);
-    let name = |now| states(&ring, now).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
-    assert_eq!(name(9), ["published", "published", "published"]);
-    assert_eq!(name(10), ["active", "published", "published"]);
-    assert_eq!(name(20), ["retired", "active", "published"]);
+    let names_at = |now| states(&ring, now).into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    assert_eq!(names_at(9), ["published", "published", "published"]);
+    assert_eq!(names_at(10), ["active", "published", "published"]);
+    assert_eq!(names_at(20), ["retired", "active", "published"]);
     assert_eq!(ring.sealing_key(UnixTime(9)).map(Key::kid), None);
     assert_eq!(ring.sealing_key(UnixTime(25)).map(Key::kid), Some(kid(2)));
     assert_eq!(ring.retired_at(&ring.keys()[1], UnixTime(25)), Some(UnixTime(20)));
@@ -63,11 +65,11 @@ fn the_greater_id_seals_if_two_keys_activate_together() {
 #[test]
 fn a_key_that_the_log_refuses_is_revoked() {
     let ring = || KeyRing::new(vec![key(1, Some(10), None), key(2, Some(20), None)]);
-    let refusing = ring().with_refused_keys(&[kid(2), kid(9)]);
-    assert_eq!(states(&refusing, 25), [(kid(1), "active"), (kid(2), "revoked")]);
-    assert_eq!(refusing.opening_key(kid(2)).err(), Some(NoKey::Revoked));
-    assert_ne!(refusing, ring());
-    assert_eq!(refusing.without_refusals(), ring());
+    let with_refusals = ring().with_refused_keys(&[kid(2), kid(9)]);
+    assert_eq!(states(&with_refusals, 25), [(kid(1), "active"), (kid(2), "revoked")]);
+    assert_eq!(with_refusals.opening_key(kid(2)).err(), Some(NoKey::Revoked));
+    assert_ne!(with_refusals, ring());
+    assert_eq!(with_refusals.without_refusals(), ring());
     assert_eq!(ring().with_refused_keys(&[kid(1), kid(2)]).sealing_key(UnixTime(25)), None);
 }
 
@@ -94,5 +96,5 @@ fn retirement_begins_with_the_first_unrevoked_replacement() {
     let ring = KeyRing::new(vec![key(1, Some(0), None), key(2, Some(10), Some(20)), key(3, Some(30), None)]);
     let oldest = ring.keys().last().expect("three keys");
     assert_eq!(ring.retired_at(oldest, UnixTime(40)), Some(UnixTime(30)));
-    assert_eq!(ring.retired_at(oldest, UnixTime(25)), None, "it is active again at this time");
+    assert_eq!(ring.retired_at(oldest, UnixTime(25)), None, "the oldest key is active again at this time");
 }

@@ -3,13 +3,13 @@
 //! A lookup in the map writes to a lock, for which cores compete. A lookup in the filter only reads. The filter is
 //! double-buffered, so that it can be rebuilt while it is read: there are two buffers of bits. Lookups read one of them, the
 //! *current* buffer. Every new entry is inserted into both. A rebuild clears the *spare* buffer, inserts each entry of the
-//! map into it, and makes it the current one. A rebuild removes the bits of entries that are no longer in the map.
+//! map into it, and makes it the current buffer. A rebuild removes the bits of entries that are no longer in the map.
 //!
 //! Invariant: no lookup misses an entry. The reasons are:
 //!
 //! * An entry is put into the map first, then inserted into the filter. If a rebuild clears the entry's bit, the entry was in
 //!   the map before that, so the rebuild finds it in the map and sets the bit again. If the rebuild does not clear the bit,
-//!   it is set.
+//!   the bit stays set.
 //! * A rebuild clears the spare buffer only. A slow lookup may still read that buffer, because it was the current one until
 //!   recently. Such a lookup finds no bit, then finds that the epoch has changed, and starts again.
 //!
@@ -25,9 +25,9 @@ use std::sync::{Mutex, PoisonError};
 /// A double-buffered Bloom filter with one hash function.
 pub(super) struct BloomFilter {
     buffers: [Buffer; 2],
-    /// Number of rebuilds. The current buffer is the one at this number modulo 2.
+    /// Number of rebuilds. This number modulo 2 is the index of the current buffer.
     epoch: AtomicUsize,
-    /// Number of calls of [`BloomFilter::insert`], minus those for entries that the last rebuild did not find in the map.
+    /// Number of calls of [`BloomFilter::insert`], minus the calls for entries that the last rebuild did not find in the map.
     insertions: AtomicUsize,
     /// Lock that allows one rebuild at a time.
     rebuild_lock: Mutex<()>,
@@ -95,7 +95,7 @@ impl BloomFilter {
         }
     }
 
-    /// Inserts an entry. It must be in the map already.
+    /// Inserts an entry that is already in the map.
     pub(super) fn insert(&self, hash: u64) {
         for buffer in &self.buffers {
             let (word, bit) = buffer.position(hash);
@@ -120,9 +120,9 @@ impl BloomFilter {
         // is found in the map below.
         spare.used.store(words, Ordering::Release);
         for word in &spare.words {
-            // A lookup that reads this zero acquires it. So the lookup also reads the epoch of the rebuild before this one. A
-            // `swap` also reads: this thread acquires the bits that it clears, and so it finds the entries of these bits in
-            // the map.
+            // A lookup that reads this zero synchronizes with this `swap`, so it also reads the epoch that the previous rebuild
+            // stored, or a later epoch. The `swap` acquires the bits that it clears, so this thread finds the entries of these
+            // bits in the map.
             word.swap(0, Ordering::AcqRel);
         }
         let mut inserted = 0;
@@ -156,15 +156,15 @@ mod tests {
         let filter = BloomFilter::new(1 << 16);
         let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (0..20_000).for_each(|number| filter.insert(hash(number)));
-        let found = |range: std::ops::Range<u64>| range.filter(|number| filter.may_contain(hash(*number))).count();
-        assert_eq!(found(0..20_000), 20_000);
+        let count_in = |range: std::ops::Range<u64>| range.filter(|number| filter.may_contain(hash(*number))).count();
+        assert_eq!(count_in(0..20_000), 20_000);
         filter.rebuild(20_000, |insert| (0..20_000).for_each(|number| insert(hash(number))));
-        assert_eq!(found(0..20_000), 20_000);
-        assert!(found(20_000..40_000) < 2_000, "few bits are shared");
+        assert_eq!(count_in(0..20_000), 20_000);
+        assert!(count_in(20_000..40_000) < 2_000, "few bits are shared");
         filter.rebuild(17_000, |_| panic!("too few bits are stale for a rebuild"));
         filter.rebuild(5_000, |insert| (0..5_000).for_each(|number| insert(hash(number))));
-        assert_eq!(found(0..5_000), 5_000);
-        assert!(found(5_000..20_000) < 1_500);
+        assert_eq!(count_in(0..5_000), 5_000);
+        assert!(count_in(5_000..20_000) < 1_500);
         filter.insert(hash(30_000));
         assert!(filter.may_contain(hash(30_000)));
         filter.rebuild(5_001, |_| panic!("the filter was rebuilt just before"));
@@ -177,12 +177,12 @@ mod tests {
 
     #[test]
     fn misses_no_entry_during_rebuilds() {
-        // Few words, so that many entries share one.
+        // Few words, so that many entries share a word.
         let filter = BloomFilter::new(1 << 12);
         let entries = Mutex::new(BTreeSet::new());
         let entries = || entries.lock().expect("no thread panics while it holds the lock");
         std::thread::scope(|scope| {
-            let adding = scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for number in 0..20_000_u64 {
                     let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                     entries().insert(hash);
@@ -199,13 +199,13 @@ mod tests {
                 }
             });
             // The two numbers of entries need different sizes, so each call rebuilds the filter.
-            for size in [0, 600].into_iter().cycle().take_while(|_| !adding.is_finished()) {
+            for size in [0, 600].into_iter().cycle().take_while(|_| !writer.is_finished()) {
                 filter.rebuild(size, |insert| {
                     let hashes: Vec<_> = entries().iter().copied().collect();
                     hashes.into_iter().for_each(insert);
                 });
             }
-            adding.join().expect("no entry was missed");
+            writer.join().expect("no entry was missed");
         });
         assert!(filter.epoch.load(Ordering::Relaxed) > 10);
     }

@@ -13,9 +13,9 @@
 //! does not start and does not prune. With SQLite, all processes are on one machine, with one clock. The clock of a command
 //! that revokes is not checked. If it is slow, [`commit_time`] uses the time that the servers have recorded.
 //!
-//! C is read just before the transaction begins, from a clock that is within S of any other, now and in the past
-//! ([`commit_time`]). The process that wrote the entry received the result of the commit by C + D. If it did not, it writes
-//! the entry again with a later C, and has reported no success before. So every poll that begins after C + D finds the entry.
+//! C is read just before the transaction begins, from a clock that differs by at most S from every other clock, now and in
+//! the past ([`commit_time`]). Either the process that wrote the entry received the result of the commit by C + D, or it has
+//! not reported success and writes the entry again with a later C. So every poll that begins after C + D finds the entry.
 //! Let T be a token that the entry refuses.
 //!
 //! 1. T expires at A at the latest. A is the same in all tokens of the session (`Deadlines::renewed`), so it does not matter
@@ -24,7 +24,7 @@
 //! 2. A node seals a token only after a check that finds no entry for the session. The idle deadline counts from the time of
 //!    that check, not from the sealing. A node that has not read the entry made its last check at C + L at the latest. The
 //!    reasons: after `max_staleness` without a successful poll, it accepts nothing (it fails closed), and a poll that began
-//!    after C + D delivers the entry. A login that was waiting is no later: it seals a token only with a current list, and
+//!    after C + D delivers the entry. A login that was waiting seals no later: it seals a token only with a current list, and
 //!    only within `max_staleness` after it has read the account ([`super::RevocationList::is_recent`]). The node's clock may
 //!    be fast by S. So the idle deadline of T is at most C + L + S + I, by the clock of the sealing node. A node with a slow
 //!    clock accepts T for S longer.

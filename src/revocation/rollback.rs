@@ -6,11 +6,11 @@
 //!
 //! * A token with a higher global generation than the node has read. The token could be opened, so the number is authentic.
 //! * A poll that finds a lower global generation than an earlier poll.
-//! * Other missing data: a row of the log, or the generation of an account that a token contains. Then the store's global
-//!   generation must become higher than it is.
+//! * Other missing data: a row of the log, or the generation of an account that a token contains. Then the store must get
+//!   a higher global generation than the present one.
 //!
 //! A new token can also have a higher generation because the node has not polled since. So only a poll that began after the
-//! evidence was found decides.
+//! evidence was found can decide.
 
 #[cfg(feature = "store")]
 use std::sync::atomic::AtomicBool;
@@ -27,10 +27,10 @@ pub(crate) struct Rollback {
 }
 
 impl Rollback {
-    /// Records a token of this global generation, which is higher than that of the list.
+    /// Records a token of this global generation, which is higher than the generation of the list.
     #[cold]
     pub(crate) fn record_generation(&self, generation: u64) {
-        // While the store is rolled back, every check calls this. So most of the calls must not write.
+        // While the store is rolled back, every check calls this function. So most calls must only read.
         if self.required.load(Ordering::Relaxed) < generation {
             self.required.fetch_max(generation, Ordering::AcqRel);
         }
@@ -49,8 +49,8 @@ impl Rollback {
         self.required.load(Ordering::Acquire)
     }
 
-    /// Decides with the result of a poll: `required` is from before the poll, and `stored` is the global generation that it
-    /// found. Returns whether the store is rolled back, or `None` if this has not changed.
+    /// Decides with the result of a poll: `required` is from before the poll, and `stored` is the global generation that the
+    /// poll found. Returns whether the store is rolled back, or `None` if this has not changed.
     pub(crate) fn decide(&self, required: u64, stored: u64) -> Option<bool> {
         let is_rolled_back = stored < required;
         let was_rolled_back = self.is_rolled_back.swap(is_rolled_back, Ordering::AcqRel);

@@ -46,7 +46,7 @@ impl Subjects {
         self.map.get(sub).map(|entry| *entry)
     }
 
-    /// Changes the entry of a subject. A new entry refuses nothing before the change.
+    /// Changes the entry of a subject. If it has no entry, creates one that refuses nothing, and then changes it.
     pub(super) fn raise(&self, sub: &str, change: impl FnOnce(&mut SubjectEntry)) {
         change(&mut self.map.entry(sub.into()).or_default());
         self.filter.insert(self.map.hasher().hash_one(sub));

@@ -1,9 +1,9 @@
 //! Table of refused session ids with their expiries. It grows with the number of logouts.
 //!
-//! A [`DashMap`] consists of shards: hash tables with a lock each. A lookup writes to the lock of a shard twice, and reads
-//! one place in memory, which is not in the CPU cache if the list is long. So a [`BloomFilter`] is read first. An entry takes
-//! 20 bytes, and one byte of the hash table's own data. A hash table is between three eighths and seven eighths full, because
-//! its size is a power of two. Together that is 24 to 56 bytes for each entry.
+//! A [`DashMap`] consists of shards. Each shard is a hash table with a lock. A lookup writes to the lock of a shard twice, and
+//! reads one memory location, which is not in the CPU cache if the list is long. So a [`BloomFilter`] is read first. An entry
+//! takes 20 bytes, plus one byte of metadata in the hash table. A hash table is between three eighths and seven eighths full,
+//! because its size is a power of two. Together that is 24 to 56 bytes for each entry.
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
@@ -69,7 +69,7 @@ impl SessionTable {
         is_new
     }
 
-    /// Removes the entry of a session. Returns whether there was one.
+    /// Removes the entry of a session. Returns whether the session had an entry.
     pub(super) fn remove(&self, sid: Sid) -> bool {
         self.map.remove(&sid).is_some()
     }
@@ -77,7 +77,7 @@ impl SessionTable {
     /// Removes the entries that expired before `instant`, and frees memory that is no longer needed. Returns the number of
     /// removed entries.
     ///
-    /// It finds expired entries under read locks, which checks can share. Then it removes one entry at a time, so that no
+    /// Expired entries are found under read locks, which checks can share. Then they are removed one at a time, so that no
     /// check waits for longer than one removal.
     pub(super) fn prune(&self, instant: UnixTime) -> usize {
         let is_expired = |expiry: &Expiry| expiry.is_before(instant);
@@ -118,8 +118,8 @@ impl SessionTable {
 ///
 /// A hash table grows when it is full, and never shrinks automatically. A removed entry can also leave a
 /// [tombstone](https://en.wikipedia.org/wiki/Lazy_deletion), which occupies a bucket until the hash table is rebuilt. So a
-/// hash table is rebuilt if it is more than twice as large as necessary, or if it has almost no free bucket. The new one has
-/// one eighth of spare capacity, so that it is not soon rebuilt again.
+/// hash table is rebuilt if it is more than twice as large as necessary, or if it has almost no free bucket. The new
+/// table has one eighth of spare capacity, so that it is not soon rebuilt again.
 pub(super) fn resize_shards<K: Eq + Hash, V, S: BuildHasher + Clone>(map: &DashMap<K, V, S>) {
     let hash = |key: &K| map.hasher().hash_one(key);
     for shard in map.shards() {
@@ -166,7 +166,7 @@ impl Expiry {
         self.0 >> 1 < Self::steps(instant)
     }
 
-    /// Returns the later of both times, and durable if one of them is durable.
+    /// Returns the expiry with the later of both times. It is durable if one of both is durable.
     fn merge(self, other: Self) -> Self {
         Self((self.0 >> 1).max(other.0 >> 1) << 1 | (self.0 | other.0) & 1)
     }
@@ -186,7 +186,7 @@ mod tests {
         table.map.shards().iter().map(|shard| shard.read().buckets()).sum()
     }
 
-    /// Adds `count` sessions.
+    /// Adds entries for `count` new sessions, which expire at `until`.
     fn log_out(table: &SessionTable, count: usize, until: u64) {
         (0..count).for_each(|_| assert!(table.add(Sid::random(), UnixTime(until), true)));
     }

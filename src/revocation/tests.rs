@@ -20,16 +20,16 @@ fn at(wall: u64, boot: u64) -> Now {
 }
 
 #[test]
-fn refuses_a_pending_entry_and_a_durable_one_alike() {
+fn refuses_pending_entries_and_durable_entries() {
     let list = list();
     assert!(!list.refuses_session(sid(1)));
-    assert!(list.add_pending(sid(1), UnixTime(100)), "it is new");
-    assert!(!list.add_pending(sid(1), UnixTime(100)), "it is pending");
+    assert!(list.add_pending(sid(1), UnixTime(100)), "the entry is new");
+    assert!(!list.add_pending(sid(1), UnixTime(100)), "the entry is already pending");
     assert!(list.refuses_session(sid(1)) && !list.is_durable(sid(1)));
     list.add_durable(&session(1, 100));
     assert!(list.refuses_session(sid(1)) && list.is_durable(sid(1)));
     assert_eq!(list.pending.load(Ordering::Acquire), 0);
-    assert!(!list.add_pending(sid(1), UnixTime(100)), "it is durable");
+    assert!(!list.add_pending(sid(1), UnixTime(100)), "the entry is already durable");
 }
 
 /// If two threads detect a copy of one session, the second may add its entry after the entry of the first was committed. The
@@ -105,7 +105,7 @@ fn prunes_at_the_expiry_and_sets_the_earliest_time() {
 }
 
 #[test]
-fn is_trusted_until_max_staleness_by_the_boot_clock() {
+fn accepts_sessions_until_max_staleness_by_the_boot_clock() {
     let list = list();
     assert!(!list.may_accept_sessions(at(0, 1)), "the list was never read");
     list.mark_synced(at(0, 1000));
@@ -118,8 +118,8 @@ fn a_read_is_recent_for_max_staleness_by_the_boot_clock() {
     let list = list();
     assert!(list.is_recent(at(0, 1000), at(9_999, 1010)));
     assert!(!list.is_recent(at(0, 1000), at(0, 1011)));
-    let open = RevocationList::new(Freshness { when_stale: WhenStale::Allow, ..list.freshness });
-    assert!(!open.is_recent(at(0, 1000), at(0, 1011)));
+    let fail_open = RevocationList::new(Freshness { when_stale: WhenStale::Allow, ..list.freshness });
+    assert!(!fail_open.is_recent(at(0, 1000), at(0, 1011)));
 }
 
 proptest! {

@@ -29,8 +29,8 @@ impl Cipher {
     /// Creates the cipher with this key.
     ///
     /// # Panics
-    /// If it does not open a text that `chacha20poly1305` has sealed. So no key is used on a machine where the implementations
-    /// disagree.
+    /// If the new cipher does not open a text that `chacha20poly1305` has sealed. So no key is used on a machine where the two
+    /// implementations disagree.
     pub(super) fn new(key: Zeroizing<[u8; 32]>) -> Self {
         let cipher = Self(key);
         let nonce = [0x5e; NONCE_BYTES];
@@ -65,8 +65,8 @@ impl Cipher {
         self.with_subkey(nonce, open).map_err(|_| BadTag)
     }
 
-    /// Calls `second_step` with the subkey and the rest of the nonce. The key is passed by reference, because it is large to
-    /// copy.
+    /// Calls `second_step` with the subkey and the rest of the nonce. The subkey is passed by reference, because copying
+    /// it takes time.
     #[inline(always)]
     fn with_subkey<R>(&self, nonce: &[u8; NONCE_BYTES], second_step: impl FnOnce(&LessSafeKey, Nonce) -> R) -> R {
         let (first, rest) = nonce.split_first_chunk().expect("the first 16 of 24 bytes");
@@ -119,12 +119,12 @@ mod tests {
         #[test]
         fn agrees_with_chacha20poly1305_at_every_length(
             key: [u8; 32], nonce: [u8; NONCE_BYTES], aad in proptest::collection::vec(any::<u8>(), 0..120),
-            plain in proptest::collection::vec(any::<u8>(), 0..3100), flipped: proptest::sample::Index,
+            plaintext in proptest::collection::vec(any::<u8>(), 0..3100), flipped: proptest::sample::Index,
         ) {
             let cipher = Cipher::new(Zeroizing::new(key));
             let reference = XChaCha20Poly1305::new(&key.into());
-            let mut by_ring = plain.clone();
-            let mut by_reference = plain.clone();
+            let mut by_ring = plaintext.clone();
+            let mut by_reference = plaintext.clone();
             let tag = cipher.seal(&nonce, &aad, &mut by_ring);
             let expected = reference.encrypt_inout_detached(&XNonce::from(nonce), &aad, by_reference.as_mut_slice().into());
             prop_assert_eq!(Tag::from(tag), expected.expect("short"));
@@ -133,7 +133,7 @@ mod tests {
             forged[flipped.index(TAG_BYTES)] ^= 1 << flipped.index(8);
             prop_assert_eq!(cipher.open(&nonce, &aad, &mut by_reference, &forged), Err(BadTag));
             prop_assert_eq!(cipher.open(&nonce, &aad, &mut by_ring, &tag), Ok(()));
-            prop_assert_eq!(by_ring, plain);
+            prop_assert_eq!(by_ring, plaintext);
         }
     }
 }

@@ -78,7 +78,7 @@ impl FormMac {
 pub struct DeterministicFormToken([u8; CHARS]);
 
 impl DeterministicFormToken {
-    /// Accepts any text of the right length, which no sealed form token has. The content is not verified.
+    /// Accepts any text of the right length. No sealed form token has this length. The content is not verified.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         text.try_into().ok().map(Self)
     }

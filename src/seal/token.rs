@@ -23,7 +23,7 @@ use base64::engine::{Simd, general_purpose::NO_PAD};
 
 use crate::id::Kid;
 
-/// Only version of the token format.
+/// Version of the token format. There is only one version.
 pub const VERSION: u8 = 1;
 /// Length of the nonce of XChaCha20, in bytes.
 pub const NONCE_BYTES: usize = 24;
@@ -34,13 +34,13 @@ pub const TAG_BYTES: usize = 16;
 pub const MAX_COOKIE_BYTES: usize = 4096;
 
 const KID_BYTES: usize = 8;
-/// Length of version and kid in base64. They are 9 bytes, and 3 bytes have 4 characters, so the text ends at a whole character.
+/// Number of base64 characters of version and kid. Three bytes have four characters, so these 9 bytes have exactly 12.
 const HEAD_CHARS: usize = (1 + KID_BYTES) / 3 * 4;
 const HEADER_BYTES: usize = 1 + KID_BYTES + NONCE_BYTES;
 const MIN_BYTES: usize = HEADER_BYTES + 1 + TAG_BYTES;
-/// Number of bytes to which the longest cookie value decodes.
+/// Number of bytes that the longest cookie value contains after decoding.
 const MAX_BYTES: usize = MAX_COOKIE_BYTES / 4 * 3;
-/// Length of the shortest token. In base64 without padding, 3 bytes have 4 characters, rounded up.
+/// Number of characters of the shortest token. In base64 without padding, 3 bytes have 4 characters, rounded up.
 const MIN_CHARS: usize = (MIN_BYTES * 4).div_ceil(3);
 
 /// base64url with exactly one encoding for all bytes: no padding, and unused bits must be zero. With AVX2 or NEON, the engine
@@ -52,11 +52,11 @@ static BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose:
 
 /// Offset of the token in a buffer. After the header come 56 bytes of ids and one byte for the number of renewals. With this
 /// offset, the texts of a session then begin at an address that is a multiple of 8, and their validation takes half the time.
-const START: usize = 6;
+const TOKEN_OFFSET: usize = 6;
 
 /// Buffer in which a token is decoded and opened in place. The default size is enough for every token that fits into a cookie.
 #[repr(align(8))]
-pub struct TokenBuffer<const N: usize = { START + MAX_BYTES }>([u8; N]);
+pub struct TokenBuffer<const N: usize = { TOKEN_OFFSET + MAX_BYTES }>([u8; N]);
 
 /// Buffer that is large enough for most tokens. Clearing a larger buffer takes more time than opening such a token.
 pub(crate) type ShortBuffer = TokenBuffer<512>;
@@ -113,7 +113,7 @@ impl<'a> UntrustedToken<'a> {
 
     /// Whether the token fits into a [`ShortBuffer`].
     pub(crate) const fn is_short(self) -> bool {
-        self.0.len() <= (size_of::<ShortBuffer>() - START) / 3 * 4
+        self.0.len() <= (size_of::<ShortBuffer>() - TOKEN_OFFSET) / 3 * 4
     }
 
     /// Decodes the base64url into `buffer` and splits the fields.
@@ -122,7 +122,7 @@ impl<'a> UntrustedToken<'a> {
     /// [`Malformed`] if the text is not the one valid encoding of its bytes, if the bytes are not a token of version 1, or if
     /// `buffer` is too small. A [`TokenBuffer`] of the default size is never too small.
     pub fn decode(self, buffer: &mut [u8]) -> Result<Envelope<'_>, Malformed> {
-        let buffer = buffer.get_mut(START..).ok_or(Malformed)?;
+        let buffer = buffer.get_mut(TOKEN_OFFSET..).ok_or(Malformed)?;
         let length = BASE64.decode_slice(self.0, buffer).map_err(|_| Malformed)?;
         let (header, rest) = buffer[..length].split_first_chunk_mut::<HEADER_BYTES>().ok_or(Malformed)?;
         let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(Malformed)?;
@@ -191,9 +191,9 @@ mod tests {
 
         #[test]
         fn kid_returns_the_same_key_id_as_decode(
-            mut bytes in proptest::collection::vec(any::<u8>(), MIN_BYTES..200), is_ours: bool,
+            mut bytes in proptest::collection::vec(any::<u8>(), MIN_BYTES..200), has_version_1: bool,
         ) {
-            if is_ours {
+            if has_version_1 {
                 bytes[0] = VERSION;
             }
             let text = encode(&bytes);

@@ -1,4 +1,4 @@
-//! Claims of a session, and their encoding: the *plaintext* of a session token is these bytes and nothing else.
+//! Claims of a session, and their encoding. The *plaintext* of a session token consists of exactly these bytes.
 //!
 //! The encoding is [postcard](https://postcard.jamesmunns.com/wire-format), in the order of the fields of [`Claims`]. The
 //! fields of [`Identity`] are encoded at the position of `identity`. Numbers are varints, texts and byte strings have a length
@@ -26,12 +26,12 @@ pub use bits::{Flags, Methods};
 pub struct Claims<'a> {
     /// Session id. A logout revokes it.
     pub sid: Sid,
-    /// Id of the token chain: the tokens of one session that follow each other by renewal. New at login and step-up. Renewals
-    /// keep it.
+    /// Id of the token chain: the sequence of tokens in which each token renews the previous token. The id is new at login and
+    /// step-up. Renewals keep it.
     pub chain: Chain,
     /// Number of renewals since the chain began.
     pub renewals: u64,
-    /// Id of this token in its chain. New at each renewal. A replacement of the application data keeps it.
+    /// Id of this token in its chain. The id is new at each renewal. A replacement of the application data keeps it.
     pub link: Link,
     /// Link of the token that was renewed. Zero at the start of the chain.
     pub parent: Link,
@@ -63,7 +63,7 @@ impl<'a> Claims<'a> {
     /// [`BadClaims`] if the bytes are not exactly one set of claims.
     #[inline(always)]
     pub fn decode(plaintext: &'a [u8]) -> Result<Self, BadClaims> {
-        let mut fields = Fields::of(plaintext);
+        let mut fields = FieldReader::new(plaintext);
         let [sid, chain] = fields.arrays()?;
         let renewals = fields.number()?;
         let [link, parent, site] = fields.arrays()?;
@@ -121,17 +121,17 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// Reader of postcard's encoding. Decoding with serde would take three times as long, and would also accept numbers with more
-/// bytes than necessary.
-struct Fields<'a> {
+/// Reader of fields in postcard's encoding. Decoding with serde would take three times as long, and would also accept numbers
+/// with more bytes than necessary.
+struct FieldReader<'a> {
     bytes: &'a [u8],
     /// Index of the next byte to read. It may be past the end; every read then fails.
     position: usize,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     #[inline(always)]
-    const fn of(bytes: &'a [u8]) -> Self {
+    const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
@@ -248,7 +248,7 @@ impl fmt::Debug for Claims<'_> {
 }
 
 /// Error for bytes that are not the encoding of claims, and for claims that cannot be sealed: a field is too long, the subject
-/// is empty or has other characters than visible ASCII, or the idle deadline is after the absolute deadline.
+/// is empty or contains characters other than visible ASCII, or the idle deadline is after the absolute deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "invalid claims: a field is too long, the subject is empty or invalid, or the idle deadline is after the absolute deadline"

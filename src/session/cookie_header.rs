@@ -1,10 +1,10 @@
 //! Finds the session cookie in the raw `Cookie` fields
 //! ([RFC 6265 section 5.4](https://www.rfc-editor.org/rfc/rfc6265#section-5.4)), by comparing bytes.
 //!
-//! A request may have several fields, because HTTP/2 splits them. Other cookies may contain any byte. Our name may occur more
-//! than once, because a sibling domain can set a cookie of that name.
+//! A request may have several fields, because HTTP/2 splits them. Other cookies may contain any byte. The name of the session
+//! cookie may occur more than once, because a sibling domain can set a cookie of that name.
 //!
-//! Invariant: neither names nor values are percent-decoded. With decoding, a cookie `__%48ost-…` would have our name without
+//! Invariant: neither names nor values are percent-decoded. With decoding, a cookie `__%48ost-…` would have that name without
 //! the protection of the `__Host-` prefix.
 
 use std::iter;
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn skips_names_that_are_similar_to_ours() {
+    fn skips_names_that_are_similar_to_the_cookie_name() {
         for field in [
             "__%48ost-sealjar=x",
             "__host-sealjar=x",

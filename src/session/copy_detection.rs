@@ -4,11 +4,12 @@
 //! are due for renewal.
 //!
 //! *Idea.* Each renewal replaces a token (the *parent*) with a new token (its *child*). A browser has one cookie store. Once it
-//! has presented the child, it does not present the parent again. If the parent comes back, there is a copy of the cookie.
+//! has presented the child, it does not present the parent again. If the parent is presented again, there is a copy of the
+//! cookie.
 //!
-//! For each token chain, a node remembers one token R: the newest token that was presented to this node and that the response
-//! could renew. The node compares R with each verified token T that is due. *n* is the number of renewals of a token. The first
-//! row that applies gives the verdict:
+//! For each token chain, a node remembers one token R: the newest token that was presented to this node and whose response
+//! could renew it. The node compares R with each verified token T that is due. *n* is the number of renewals of a token. The
+//! first row that applies gives the verdict:
 //!
 //! | condition | verdict |
 //! |---|---|
@@ -47,11 +48,11 @@
 //! *Other methods.* The response to another method than GET and HEAD renews only in the last third of the idle timeout. It may
 //! arrive later than t + D, because a proxy holds it back until an upload has ended. Let t + U be the time at which it arrives,
 //! and C' its token. C' is then a sibling of a token that other requests have renewed meanwhile. The fourth row accepts C'
-//! while R does not have more renewals than C'. That is until the grandchild of P is presented when due: at t + 2 I − S at the
-//! earliest. So U must be less than 2 I − S, which is 9 minutes. An upload can begin as late as t + D, while the response to
-//! another request with P is in transit. So the upload itself may take D less: 7 minutes. And C' must not arrive while a
-//! response that renews the sibling of C' is in transit. Otherwise both siblings would have children, and the child of the
-//! sibling that is not R would fit no row.
+//! while R does not have more renewals than C'. This is the case until the grandchild of P is presented when due: at t + 2 I −
+//! S at the earliest. So U must be less than 2 I − S, which is 9 minutes. An upload can begin as late as t + D, while the
+//! response to another request with P is in transit. So the upload itself may take D less: 7 minutes. And C' must not arrive
+//! while a response that renews the sibling of C' is in transit. Otherwise both siblings would have children, and the child of
+//! the sibling that is not R would fit no row.
 //!
 //! If the response does not set the cookie, the request may also be judged later than t + D, because a proxy may collect an
 //! upload before it sends the verification request. The fifth row accepts P until 90 s after C was presented when due, that is
@@ -68,7 +69,7 @@
 //! *Two holders.* Both holders present a token T0 and renew it. The second row cannot distinguish them. Their tokens of
 //! generation 1 are siblings, which the fourth row accepts. Their tokens of generation 2 have different parents, and only one
 //! of these parents was R. So on one node, the copy is noticed at the third renewal of both holders at the latest. A holder who
-//! does not renew presents a token that is older than R.
+//! does not renew presents a token that is older than R, and the last row applies to it after the grace period at the latest.
 //!
 //! A node that has forgotten R, or never had it, notices the copy later or not at all. It never ends a session because R is
 //! missing.
@@ -157,7 +158,7 @@ pub(super) struct Chains {
 pub struct MemoryUsage {
     /// Number of chains that are remembered.
     pub chains: usize,
-    /// Maximum number of chains. If more than half of it are remembered, chains can be dropped.
+    /// Maximum number of chains. Chains may be dropped when more than half of this number are remembered.
     pub capacity: usize,
     /// Number of chains that were dropped because of the memory limit.
     pub dropped: u64,

@@ -1,8 +1,8 @@
 //! Form tokens, which bind a form to the session for which it was rendered, against
 //! [cross-site request forgery](https://owasp.org/www-community/attacks/csrf).
 //!
-//! The hidden field of a form contains a *form token*: the id to which the form is bound, sealed. It is valid only for that id,
-//! and opens only with a key in the ring. It is different at each rendering, so that an attacker cannot determine it from the
+//! The hidden field of a form contains a *form token*: the sealed id to which the form is bound. The token is valid only for that
+//! id, and opens only with a key in the ring. It is different at each rendering, so that an attacker cannot determine it from the
 //! length of compressed responses ([BREACH](https://en.wikipedia.org/wiki/BREACH)).
 //!
 //! After the login, the id is the session id, so the form token is useless when the session ends. Before the login, there is no
@@ -64,12 +64,12 @@ impl FormBinding {
 }
 
 impl Sessions {
-    /// Returns a new sealed token for a form that is bound to `bound`.
+    /// Returns a new sealed token for a form with this binding.
     ///
     /// # Errors
     /// [`SealError::NoActiveKey`].
-    pub fn form_token(&self, bound: FormBinding, now: Now) -> Result<SealedToken, SealError> {
-        self.seal_bytes(Purpose::FormToken, &self.cookie, &bound.bytes(), now)
+    pub fn form_token(&self, binding: FormBinding, now: Now) -> Result<SealedToken, SealError> {
+        self.seal_bytes(Purpose::FormToken, &self.cookie, &binding.bytes(), now)
     }
 
     /// Returns the deterministic form token of this session: it is the same each time while the same key is active. Only for
@@ -108,7 +108,7 @@ impl Sessions {
         self.seal_bytes(Purpose::LoginForm, cookie, &bytes, now)
     }
 
-    /// Returns the id in the cookie of a login form, or `None` if the request has no such cookie that is valid.
+    /// Returns the id in the cookie of a login form, or `None` if no such cookie in the request is valid.
     pub fn sign_in_form<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,

@@ -32,7 +32,7 @@ const MAX_EMAIL_BYTES: usize = 254;
 const MAX_ROLES_BYTES: usize = 1024;
 
 impl<'a> Identity<'a> {
-    /// Returns the single roles.
+    /// Returns the roles one by one.
     pub fn roles(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.roles.split(',').filter(|role| !role.is_empty())
     }

@@ -1,4 +1,4 @@
-//! Seals session tokens: with a new session id (sid) at a login, and with the same one at a renewal.
+//! Seals session tokens: with a new session id (sid) at a login, and with the same sid at a renewal.
 //!
 //! Invariant: a session whose sid, account generation or key is revoked is not renewed. The list and the ring are checked again
 //! just before sealing, without an `await` in between.
@@ -89,7 +89,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Renews a session that is due: the same sid and chain, a new link, a later idle deadline.
+    /// Renews a session that is due: the new token has the same sid and chain, a new link, and a later idle deadline.
     ///
     /// Returns `None` if it is too early for a response with this window, or if the session or its key was revoked after the
     /// verification. The list is checked again just before sealing.
@@ -114,12 +114,12 @@ impl Sessions {
 
     /// Replaces the application data of a session.
     ///
-    /// If the session is due, it is also renewed, for every method of the request. The response sets the cookie anyway, and a
+    /// If the session is due, it is also renewed, regardless of the request method. The response sets the cookie anyway, and a
     /// child token that arrives late is less harmful than a parent token that arrives late. Returns `None` if the session or
     /// its key was revoked after the verification.
     ///
     /// With copy detection, call [`Sessions::verify_and_detect`] with [`RenewalWindow::WhenDue`] just before. Otherwise, the
-    /// holder of a token that has just become due would get a child without a judgment by copy detection.
+    /// holder of a token that has just become due would get a child token that copy detection has not approved.
     ///
     /// # Errors
     /// [`SealError`].

@@ -17,9 +17,9 @@ pub struct Lifetime {
     pub absolute: Duration,
 }
 
-/// Shortest idle timeout. It is long enough for a renewal between two requests of a page.
-const MIN_IDLE: Duration = Duration::from_secs(10);
-/// Longest absolute timeout: ten years. A longer one is probably a typing mistake.
+/// Minimum idle timeout. It is long enough for a renewal between two requests of a page.
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum absolute timeout: ten years. A longer timeout is probably a typing mistake.
 pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Error for a lifetime that breaks a rule.
@@ -38,7 +38,7 @@ pub(crate) enum BadLifetime {
 impl Lifetime {
     /// Checks the timeouts that an operator or an application has set. The error is the first broken rule.
     pub(crate) fn new(idle: Duration, absolute: Duration) -> Result<Self, BadLifetime> {
-        if idle < MIN_IDLE {
+        if idle < MIN_IDLE_TIMEOUT {
             Err(BadLifetime::IdleTooShort)
         } else if idle > absolute {
             Err(BadLifetime::IdleOverAbsolute)
@@ -83,7 +83,7 @@ impl Lifetimes {
         if flags.is_remembered() { self.remembered } else { self.ordinary }
     }
 
-    /// Returns the longer one of the two absolute timeouts.
+    /// Returns the longer of the two absolute timeouts.
     pub fn longest(&self) -> Duration {
         self.ordinary.absolute.max(self.remembered.absolute)
     }
@@ -122,9 +122,9 @@ impl Deadlines {
 
     /// Returns the deadlines after a renewal. They count from `checked_at`, the time at which the revocation list was checked.
     ///
-    /// The absolute deadline never moves, so all tokens of a session have the same one. A logout reads it from the presented
-    /// token, and so its entry is kept long enough for all tokens of the session. If the sealing key allows less than the idle
-    /// timeout, the idle deadline is earlier.
+    /// The absolute deadline never moves, so it is the same in all tokens of a session. A logout reads it from the presented
+    /// token, so the revocation entry is kept long enough for all tokens of the session. If the sealing key allows less than
+    /// the idle timeout, the idle deadline is earlier.
     #[must_use]
     pub fn renewed(self, checked_at: UnixTime, lifetime: Lifetime, cap: Duration) -> Self {
         Self { idle: checked_at.plus(lifetime.idle.min(cap)).min(self.absolute), ..self }

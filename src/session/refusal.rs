@@ -19,8 +19,8 @@ use crate::seal::TooLarge;
 /// assert_eq!(refusal.to_string(), "the session cookie is not valid here");
 /// ```
 ///
-/// The variants are ordered by the number of checks that the token passed. If a request has several tokens, the greatest
-/// refusal counts.
+/// The variants are ordered by the number of checks that the token passed. For a request with several tokens, the greatest
+/// refusal is returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// The request has no cookie of our name.
@@ -37,7 +37,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Returns the reason for clients, as one word: `missing`, `invalid`, `expired`, `revoked` or `stale`. The responses of the
-    /// server contain the same words. They never change.
+    /// server contain the same words. These words never change.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",

@@ -1,7 +1,7 @@
-//! Verifies the session of a request: raw `Cookie` fields in, a [`Verified`] or a [`Refusal`] out.
+//! Verifies the session of a request: reads the raw `Cookie` fields, and returns a [`Verified`] or a [`Refusal`].
 //!
-//! Invariant: only this module creates a [`Verified`], after every check. If every token of a request is refused, the refusal
-//! is that of the token that passed the most checks.
+//! Invariant: only this module creates a [`Verified`], after every check. If every token of a request is refused, the result
+//! is the refusal of the token that passed the most checks.
 
 use super::claims::{BadClaims, Claims};
 use super::copy_detection::{self, Verdict};
@@ -36,7 +36,7 @@ impl Sessions {
     /// this process refuses the session, until the absolute deadline.
     ///
     /// # Errors
-    /// As for [`Sessions::verify`]. A session with a copy is [`Refusal::Revoked`].
+    /// The errors of [`Sessions::verify`]. A session with a copy gets [`Refusal::Revoked`].
     pub fn verify_and_detect<'h, R>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
@@ -52,7 +52,7 @@ impl Sessions {
             Verdict::Copy => {
                 let keep_until = retention::pending_until(claims.absolute_deadline);
                 if self.revocations.add_pending(claims.sid, keep_until) {
-                    on_copy(self.presented_by(claims, time));
+                    on_copy(self.presented_session(claims, time));
                 }
                 Err(Refusal::Revoked)
             }
@@ -88,11 +88,11 @@ impl Sessions {
         let mut short = ShortBuffer::empty();
         // Initialized only for a token that does not fit into the short buffer, because clearing it takes time.
         let mut long: TokenBuffer;
-        let mut furthest = Refusal::Missing;
+        let mut greatest_refusal = Refusal::Missing;
         let mut tried = 0;
         for value in cookie_header::values(cookie_fields, &self.cookie) {
             let Some(token) = UntrustedToken::from_cookie_value(value) else {
-                furthest = furthest.max(Refusal::Invalid(Cause::Malformed));
+                greatest_refusal = greatest_refusal.max(Refusal::Invalid(Cause::Malformed));
                 continue;
             };
             let buffer: &mut [u8] = if token.is_short() {
@@ -108,13 +108,13 @@ impl Sessions {
                 },
                 Err(refusal) => refusal,
             };
-            furthest = furthest.max(refusal);
+            greatest_refusal = greatest_refusal.max(refusal);
             tried += 1;
             if tried == self.max_candidates {
                 break;
             }
         }
-        Err(furthest)
+        Err(greatest_refusal)
     }
 
     /// Checks opened claims, and judges them if they are due. Returns the time at which the list was checked, and whether the

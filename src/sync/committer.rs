@@ -3,9 +3,9 @@
 //!
 //! Invariant: a logout is confirmed only after its revocation is on disk. A revocation is pending from the request on, so
 //! this process refuses the session at once, whether or not the commit succeeds. Each logout waits for a commit that contains
-//! its own revocation. A pending entry of another request does not count as success. The revocation of a copied session is
-//! not waited for. If a commit fails, all its revocations are kept and stay in force, and the commit is repeated until it
-//! succeeds.
+//! its own revocation. A pending entry of another request does not count as success. A request that
+//! detects a copied session does not wait for a commit. If a commit fails, all its revocations are kept and stay in force,
+//! and the commit is repeated until it succeeds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -45,22 +45,23 @@ pub(crate) struct Committer {
     list: Arc<RevocationList>,
     /// Queue without a bound, because no revocation may be dropped. It contains at most one revocation for each live session.
     requests: mpsc::UnboundedSender<Request>,
-    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if there
-    /// is none.
+    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if the
+    /// store has all revocations.
     unstored_since: Arc<AtomicU64>,
 }
 
 impl Committer {
     /// Starts the task that commits revocations.
     pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, CommitTask) {
-        let (requests, waiting) = mpsc::unbounded_channel();
+        let (requests, queue) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let unstored_since = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(run(list.clone(), store, waiting, stopped, unstored_since.clone()));
+        let task = tokio::spawn(run(list.clone(), store, queue, stopped, unstored_since.clone()));
         (Self { list, requests, unstored_since }, CommitTask { stop: Some(stop), task })
     }
 
-    /// Returns the time since which the oldest uncommitted revocation waits, or `None` if the store has all revocations.
+    /// Returns the time since the first attempt to commit the oldest uncommitted revocation, or `None` if the store has all
+    /// revocations.
     #[cfg(feature = "server")]
     pub(crate) fn unstored_for(&self, now: Now) -> Option<Duration> {
         match self.unstored_since.load(Ordering::Relaxed) {
@@ -81,7 +82,7 @@ impl Committer {
     pub(crate) fn revoke_later(&self, revoke: Revocation) {
         self.refuse(&revoke);
         let (reply, _) = oneshot::channel();
-        // Fails only if the task has ended, because the process stops. Then the revocation ends with the process.
+        // Sending fails only if the task has ended, because the process is exiting. Then the revocation is lost with the process.
         let _ = self.requests.send(Request { revokes: vec![revoke], reply });
     }
 
@@ -130,8 +131,8 @@ pub(crate) struct CommitTask {
 }
 
 impl CommitTask {
-    /// Stops accepting requests, and repeats the commit of the waiting ones until it succeeds. Returns whether all of them
-    /// are on disk within `timeout`. It may be called again after it returned `false` or was dropped.
+    /// Stops accepting requests, and repeats the commit of the waiting requests until it succeeds. Returns whether all of
+    /// them are on disk within `timeout`. It may be called again after it returned `false` or its future was dropped.
     pub(crate) async fn finish(&mut self, timeout: Duration) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -140,11 +141,11 @@ impl CommitTask {
     }
 }
 
-/// Commits revocations until the task is told to stop and all of them are committed.
+/// Commits revocations until the task receives the signal to stop and has committed all of them.
 async fn run(
     list: Arc<RevocationList>,
     store: Store,
-    mut waiting: mpsc::UnboundedReceiver<Request>,
+    mut queue: mpsc::UnboundedReceiver<Request>,
     mut stop: oneshot::Receiver<()>,
     unstored_since: Arc<AtomicU64>,
 ) {
@@ -157,10 +158,10 @@ async fn run(
         // Wait for a request, for the next attempt to commit the backlog, or for the signal to stop.
         let delay = if is_failing { RETRY_DELAY } else { Duration::ZERO };
         let first = tokio::select! {
-            next = waiting.recv(), if !is_drained => { is_drained = next.is_none(); next }
+            next = queue.recv(), if !is_drained => { is_drained = next.is_none(); next }
             () = tokio::time::sleep(delay), if !backlog.is_empty() => None,
-            _ = &mut stop, if !waiting.is_closed() => {
-                waiting.close();
+            _ = &mut stop, if !queue.is_closed() => {
+                queue.close();
                 continue;
             }
         };
@@ -172,7 +173,7 @@ async fn run(
             // The previous commit may have made some of them durable. A second entry would only make the log longer.
             batch.extend(revokes.into_iter().filter(|revoke| !is_durable(&list, revoke)));
             replies.push(reply);
-            next = if batch.len() < MAX_BATCH { waiting.try_recv().ok() } else { None };
+            next = if batch.len() < MAX_BATCH { queue.try_recv().ok() } else { None };
         }
         // Fill the batch with revocations of failed commits.
         let capacity = MAX_BATCH.saturating_sub(batch.len());

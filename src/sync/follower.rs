@@ -1,5 +1,5 @@
 //! The follower of the store: it loads the whole revocation log before the server is ready, then reads new entries, and removes
-//! (prunes) expired ones.
+//! (prunes) expired entries.
 //!
 //! Invariant: the store has recorded `pruned_through` before an entry is removed from the list or the log. Every minute the
 //! follower also records the lifetimes of this server's tokens and the latest time of its clock, because
@@ -42,7 +42,7 @@ pub(crate) struct Follower {
     position: Position,
     steps: StepGuard,
     /// Latest time that this server's clock has shown.
-    reached: UnixTime,
+    clock_reached: UnixTime,
     /// Boot clock at which the next record is due.
     next_record: Duration,
     /// Number of polls that failed in succession.
@@ -78,7 +78,7 @@ impl Follower {
             sealing,
             position: None,
             steps: StepGuard::new(now),
-            reached: now.wall,
+            clock_reached: now.wall,
             next_record: now.boot + RECORD_INTERVAL,
             failures: 0,
             is_stale: false,
@@ -124,9 +124,9 @@ impl Follower {
     /// backoff and a random part, so that not all nodes reconnect at the same time.
     async fn wait(&self) {
         if self.failures == 0 {
-            let began = Instant::now();
+            let started = Instant::now();
             if tokio::time::timeout(self.store.poll_interval(), self.store.notified()).await.is_ok() {
-                tokio::time::sleep_until(began + MIN_POLL_INTERVAL).await;
+                tokio::time::sleep_until(started + MIN_POLL_INTERVAL).await;
             }
             return;
         }
@@ -155,24 +155,24 @@ impl Follower {
 
     /// Reads the new entries of the log. If a record is due, starts recording and pruning.
     async fn poll(&mut self) -> Result<(), StoreError> {
-        // The clocks first: a step of the clock is detected even while the store is unavailable, and recorded afterwards.
+        // The clocks are read first, so a clock step is detected even while the store is unavailable. It is recorded later.
         let now = Now::read();
         if let Some(before) = self.steps.observe(now) {
             tracing::warn!(%before, now = %now.wall, "the clock was set: nothing is pruned until it has been steady for a day");
             // Tokens were sealed at the time before the step. Entries must be kept longer than these tokens.
-            self.reached = self.reached.max(before);
+            self.clock_reached = self.clock_reached.max(before);
             self.next_record = now.boot;
         }
         let state = catch_up(&self.store, &self.list, &mut self.position, Reading::Live(&self.lag)).await?;
-        while let Some(done) = self.records.try_join_next() {
-            if let Err(error) = done.expect("the task returns its errors, and is aborted only with this follower") {
+        while let Some(result) = self.records.try_join_next() {
+            if let Err(error) = result.expect("the task returns its errors, and is aborted only with this follower") {
                 tracing::warn!(%error, "cannot record session lifetimes or prune the revocation list; retrying");
                 self.next_record = now.boot + RECORD_RETRY_DELAY;
             }
         }
         if now.boot >= self.next_record && self.records.is_empty() {
             self.next_record = now.boot + RECORD_INTERVAL;
-            self.reached = self.reached.max(now.wall);
+            self.clock_reached = self.clock_reached.max(now.wall);
             // Pruning removes entries for all nodes, so a node with a wrong clock must not prune.
             let checked = state.check_clock(now.wall, Now::read().wall);
             let checked = checked.inspect_err(|error| tracing::error!(%error, "cannot prune the revocation list"));
@@ -189,14 +189,14 @@ impl Follower {
         let store = self.store.clone();
         let list = self.list.clone();
         let sealing = self.sealing;
-        let reached = self.reached;
+        let clock_reached = self.clock_reached;
         let instant = list.time(now);
         async move {
-            store.record_sealing(&sealing, reached, instant.plus(SEALING_AHEAD)).await?;
+            store.record_sealing(&sealing, clock_reached, instant.plus(SEALING_AHEAD)).await?;
             if prune {
                 store.record_pruned_through(instant).await?;
-                let pruned = list.clone();
-                tokio::task::spawn_blocking(move || pruned.prune(instant))
+                let pruned_list = list.clone();
+                tokio::task::spawn_blocking(move || pruned_list.prune(instant))
                     .await
                     .expect("pruning compares numbers and removes entries, which cannot panic");
                 while store.delete_expired(instant).await? {}

@@ -56,21 +56,23 @@ impl KeyDirectory {
         let _ = self.reads.next(Self::TIMEOUT).await;
     }
 
-    /// Reads the directory in an endless loop, and replaces the key ring in use. Calls `after` after each read: with the old
-    /// and the new key ring if it has changed, including by a revoked key in the revocation log, or else with `None`.
+    /// Reads the directory in an endless loop, and replaces the key ring in use.
+    ///
+    /// Calls `after_read` after each read: with the old and the new key ring if the ring in use has changed, otherwise with
+    /// `None`. An entry of the revocation log that revokes a key also changes the ring.
     pub(crate) async fn follow(
         &self,
         sessions: &Sessions,
         directory: &Path,
-        mut after: impl FnMut(Option<(Arc<KeyRing>, Arc<KeyRing>)>),
+        mut after_read: impl FnMut(Option<(Arc<KeyRing>, Arc<KeyRing>)>),
     ) {
         let mut reported = None;
         let mut previous = sessions.ring();
         loop {
-            // Wait for the interval, or for a request; but not less than the minimum interval.
-            let began = Instant::now();
+            // Wait for the interval or for a request, but at least for the minimum interval.
+            let started = Instant::now();
             if tokio::time::timeout(REREAD_INTERVAL, self.reads.requested()).await.is_ok() {
-                tokio::time::sleep_until(began + MIN_REREAD_INTERVAL).await;
+                tokio::time::sleep_until(started + MIN_REREAD_INTERVAL).await;
             }
             self.reads.begin();
             let now = Now::read();
@@ -93,7 +95,7 @@ impl KeyDirectory {
             }
             self.reads.end(());
             let ring = sessions.ring();
-            after((previous != ring).then(|| (std::mem::replace(&mut previous, ring.clone()), ring)));
+            after_read((previous != ring).then(|| (std::mem::replace(&mut previous, ring.clone()), ring)));
         }
     }
 }

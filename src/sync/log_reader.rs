@@ -131,12 +131,12 @@ mod tests {
         let mut position = None;
         let mut expected = 0;
         let token = Some(TokenFacts { absolute_deadline: UnixTime(u64::MAX), remembered: false });
-        // A first and a second full page. The second one begins with the last row of the first, so it has one new row less.
-        for more in [PAGE_ROWS, PAGE_ROWS - 1, 1, 0] {
-            let revokes: Vec<_> = (0..more).map(|_| Revocation::Session { sid: Sid::random(), token }).collect();
+        // A first and a second full page. The second one begins with the last row of the first, so it has one new row fewer.
+        for count in [PAGE_ROWS, PAGE_ROWS - 1, 1, 0] {
+            let revokes: Vec<_> = (0..count).map(|_| Revocation::Session { sid: Sid::random(), token }).collect();
             store.revoke(&revokes).await.expect("committed");
             catch_up(&store, &list, &mut position, Reading::Initial).await.expect("read");
-            expected += usize::try_from(more).expect("positive");
+            expected += usize::try_from(count).expect("positive");
             assert_eq!(list.len(), expected);
             assert_eq!(position.as_ref().map(|(seq, _)| *seq), i64::try_from(expected).ok());
         }

@@ -75,10 +75,10 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// Polls `waiting` once. Returns its result, or `None` if it is not ready.
-    async fn poll_once<T>(waiting: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+    /// Polls `future` once. Returns its result, or `None` if it is not ready.
+    async fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
         std::future::poll_fn(|cx| {
-            let polled = std::pin::Pin::new(&mut *waiting).poll(cx);
+            let polled = std::pin::Pin::new(&mut *future).poll(cx);
             std::task::Poll::Ready(match polled {
                 std::task::Poll::Ready(result) => Some(result),
                 std::task::Poll::Pending => None,
@@ -91,22 +91,22 @@ mod tests {
     async fn waits_for_a_call_that_begins_after_the_request() {
         let flight = SingleFlight::default();
         flight.begin();
-        let [mut one, mut other] = [(); 2].map(|()| Box::pin(flight.next(TIMEOUT)));
-        assert!(poll_once(&mut one).await.is_none() && poll_once(&mut other).await.is_none());
+        let [mut first, mut second] = [(); 2].map(|()| Box::pin(flight.next(TIMEOUT)));
+        assert!(poll_once(&mut first).await.is_none() && poll_once(&mut second).await.is_none());
         flight.end("old");
-        assert!(poll_once(&mut one).await.is_none(), "that call began before the request");
+        assert!(poll_once(&mut first).await.is_none(), "that call began before the request");
         flight.requested().await;
         flight.begin();
-        assert!(poll_once(&mut one).await.is_none(), "the call has not ended");
+        assert!(poll_once(&mut first).await.is_none(), "the call has not ended");
         flight.end("new");
-        assert_eq!(poll_once(&mut one).await, Some(Some("new")));
-        assert_eq!(poll_once(&mut other).await, Some(Some("new")), "one call is enough for all requests before it");
+        assert_eq!(poll_once(&mut first).await, Some(Some("new")));
+        assert_eq!(poll_once(&mut second).await, Some(Some("new")), "one call is enough for all requests before it");
     }
 
     #[tokio::test]
     async fn returns_none_after_the_timeout() {
         let flight = SingleFlight::<()>::default();
         let result = tokio::time::timeout(60 * TIMEOUT, flight.next(Duration::ZERO)).await;
-        assert_eq!(result.expect("it ends at its own timeout"), None);
+        assert_eq!(result.expect("`next` ends at its own timeout"), None);
     }
 }

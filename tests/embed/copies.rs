@@ -186,7 +186,7 @@ async fn statuses_with_late_bodies(owner_is_late: bool) -> Vec<String> {
 async fn notices_a_thief_whose_cookie_becomes_due_in_a_request() {
     for owner_is_late in [false, true] {
         let outcomes = statuses_with_late_bodies(owner_is_late).await;
-        assert_eq!(outcomes[..4], ["200"; 4], "their first two renewals");
+        assert_eq!(outcomes[..4], ["200"; 4], "the first two renewals of both are accepted");
         assert!(outcomes[4..].contains(&"401".to_owned()), "{outcomes:?}");
     }
 }

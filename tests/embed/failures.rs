@@ -7,13 +7,13 @@ use sealjar::embed::{Claims, Jar, OpenError, Problem, Session, Settings};
 
 use super::{Browser, KEYS, Shop, refused};
 
-/// Changes the session as the field `do` of the form says, and then creates the response that the field `then` names.
+/// Changes the session as the form field `do` specifies, and then creates the response that the form field `then` specifies.
 #[handler]
 async fn change(request: &mut Request, depot: &mut Depot, response: &mut Response) -> Result<(), Problem> {
     let jar = Jar::of(depot)?;
-    let act: String = request.form("do").await.unwrap();
+    let action: String = request.form("do").await.unwrap();
     let then: String = request.form("then").await.unwrap();
-    match &*act {
+    match &*action {
         "sign in" => drop(jar.sign_in(request, depot, "b", Claims::of("new")).await?),
         "replace" => jar.replace_data(request, depot, &"new")?,
         "sign out" => jar.sign_out(request, depot).await?,
@@ -30,7 +30,7 @@ async fn change(request: &mut Request, depot: &mut Depot, response: &mut Respons
 }
 
 #[handler]
-async fn who(session: Session<String>) -> String {
+async fn subject_and_data(session: Session<String>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
@@ -44,7 +44,7 @@ async fn serve() -> Shop {
         .hoop(jar.hoop())
         .push(Router::with_path("change").post(change))
         .push(inside)
-        .push(Router::with_path("cart").get(who));
+        .push(Router::with_path("cart").get(subject_and_data));
     let listening = TcpListener::new(shop.address.clone()).bind().await;
     tokio::spawn(Server::new(listening).serve(routes));
     shop
@@ -59,7 +59,7 @@ async fn a_failed_handler_changes_the_cookie_only_for_a_logout() {
             let is_success = succeeds.contains(&then);
             // After a panic outside the middleware, the response does not remove the cookie. But its session is revoked.
             let is_removed = !(then == "panic" && path == "/change");
-            for (act, outcome, copy) in [
+            for (action, outcome, copy_outcome) in [
                 ("sign in", if is_success { Ok("b new") } else { Err("revoked") }, Err("revoked")),
                 ("replace", Ok(if is_success { "a new" } else { "a old" }), Ok("a old")),
                 ("sign out", Err(if is_removed { "missing" } else { "revoked" }), Err("revoked")),
@@ -70,14 +70,14 @@ async fn a_failed_handler_changes_the_cookie_only_for_a_logout() {
                 };
                 let mut browser = Browser::default();
                 browser.send(&shop, Method::POST, path, &[("do", "begin"), ("then", "nothing")]).await;
-                let mut before = browser.clone();
-                let response = browser.send(&shop, Method::POST, path, &[("do", act), ("then", then)]).await;
+                let mut copy = browser.clone();
+                let response = browser.send(&shop, Method::POST, path, &[("do", action), ("then", then)]).await;
                 assert!(is_success || response.status().as_u16() >= 400, "{then}");
-                assert_eq!(browser.cart(&shop).await, expected(outcome), "{act}, then {then} at {path}");
+                assert_eq!(browser.cart(&shop).await, expected(outcome), "{action}, then {then} at {path}");
                 assert_eq!(
-                    before.cart(&shop).await,
-                    expected(copy),
-                    "the session before: {act}, then {then} at {path}"
+                    copy.cart(&shop).await,
+                    expected(copy_outcome),
+                    "copy of the old cookie: {action}, then {then} at {path}"
                 );
             }
         }
@@ -96,17 +96,17 @@ async fn refuses_a_session_of_another_application_with_its_keys() {
         let jar = Settings::new(name, [format!("http://{address}")]).open(&keys, &format!("sqlite://{store}")).await;
         let routes = Router::with_hoop(jar.unwrap().hoop())
             .push(Router::with_path("change").post(change))
-            .push(Router::with_path("cart").get(who));
+            .push(Router::with_path("cart").get(subject_and_data));
         tokio::spawn(Server::new(listening).serve(routes));
         addresses.push(address);
     }
-    let at = |address: &str| Shop {
+    let shop_at = |address: &str| Shop {
         home: tempfile::tempdir().unwrap(),
         address: address.to_owned(),
         variables: Vec::new(),
         process: None,
     };
-    let [shop, forum] = [at(&addresses[0]), at(&addresses[1])];
+    let [shop, forum] = [shop_at(&addresses[0]), shop_at(&addresses[1])];
     let mut browser = Browser::default();
     browser.send(&shop, Method::POST, "/change", &[("do", "begin"), ("then", "nothing")]).await;
     assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a old"));

@@ -1,4 +1,4 @@
-//! Tests of the redirect to the sign-in page of the application, and of the path back. Programs get 401.
+//! Tests of the redirect of a browser to the sign-in page of the application, and of the return path. Programs get 401.
 
 use std::error::Error;
 
@@ -26,7 +26,7 @@ async fn sign_in_page(request: &mut Request) -> String {
 
 /// Starts a session, and then fails, because the data of the session has another type.
 #[handler]
-async fn fails_late(request: &mut Request, depot: &mut Depot) -> Result<String, Problem> {
+async fn fail_after_login(request: &mut Request, depot: &mut Depot) -> Result<String, Problem> {
     Jar::of(depot)?.sign_in(request, depot, "a", Claims::of("text")).await?;
     Session::<u8>::of(depot).map(|session| session.sub)
 }
@@ -45,7 +45,7 @@ async fn serve(sign_in_at: Option<&str>) -> String {
     let jar = settings.in_memory().unwrap();
     let routes = Router::with_hoop(jar.hoop())
         .push(Router::with_path("page").get(page).post(page))
-        .push(Router::with_path("late").get(fails_late))
+        .push(Router::with_path("late").get(fail_after_login))
         .push(Router::with_path("stale").get(stale))
         .push(Router::with_path("sign-in").get(sign_in_page).post(sign_in_page))
         // A sign-in page that requires a session by mistake.
@@ -56,28 +56,28 @@ async fn serve(sign_in_at: Option<&str>) -> String {
     address
 }
 
-/// The response to a request.
-struct Answer {
+/// The parts of a response that the tests check.
+struct CheckedResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: String,
 }
 
-impl Answer {
+impl CheckedResponse {
     fn location(&self) -> Option<&str> {
         self.headers.get(LOCATION).map(|value| value.to_str().unwrap())
     }
 }
 
 /// Sends a request with these header fields. Follows no redirect.
-async fn send(address: &str, method: Method, path: &str, fields: &[(&str, &str)]) -> Answer {
+async fn send(address: &str, method: Method, path: &str, fields: &[(&str, &str)]) -> CheckedResponse {
     let client = Client::builder().redirect(Policy::none()).build().unwrap();
     let fields = fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()));
     let request = client.request(method, format!("http://{address}{path}")).headers(fields.collect());
     let response = request.send().await.unwrap();
     let status = response.status();
     let headers = response.headers().clone();
-    Answer { status, headers, body: response.text().await.unwrap() }
+    CheckedResponse { status, headers, body: response.text().await.unwrap() }
 }
 
 #[tokio::test]
@@ -91,18 +91,20 @@ async fn redirects_a_browser_to_the_sign_in_page_and_back() {
             // The redirect cannot send the form again.
             (Method::POST, "/page", None),
         ] {
-            let answer = send(&address, method.clone(), path, browser).await;
+            let response = send(&address, method.clone(), path, browser).await;
             let expected = rd.map_or_else(|| "/sign-in".to_owned(), |rd| format!("/sign-in?rd={rd}"));
             assert_eq!(
-                (answer.status, answer.location()),
+                (response.status, response.location()),
                 (StatusCode::SEE_OTHER, Some(&*expected)),
                 "{method} {path}"
             );
-            assert_eq!(answer.headers[CACHE_CONTROL], "no-store");
-            assert!([SET_COOKIE, WWW_AUTHENTICATE, CONTENT_TYPE].iter().all(|name| !answer.headers.contains_key(name)));
-            assert!(answer.body.is_empty(), "{}", answer.body);
-            let back = send(&address, Method::GET, &expected, browser).await;
-            assert_eq!((back.status, &*back.body), (StatusCode::OK, rd.map_or("none", |_| path)));
+            assert_eq!(response.headers[CACHE_CONTROL], "no-store");
+            assert!(
+                [SET_COOKIE, WWW_AUTHENTICATE, CONTENT_TYPE].iter().all(|name| !response.headers.contains_key(name))
+            );
+            assert!(response.body.is_empty(), "{}", response.body);
+            let after_login = send(&address, Method::GET, &expected, browser).await;
+            assert_eq!((after_login.status, &*after_login.body), (StatusCode::OK, rd.map_or("none", |_| path)));
         }
     }
     let long = format!("/page?{}", "x".repeat(2100));
@@ -112,40 +114,42 @@ async fn redirects_a_browser_to_the_sign_in_page_and_back() {
 #[tokio::test]
 async fn a_program_gets_401_and_so_does_a_browser_by_default() {
     let with_page = serve(Some("/sign-in")).await;
-    let without = serve(None).await;
+    let without_page = serve(None).await;
     let script: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("accept", "text/html")];
     let json: &[(&str, &str)] = &[("accept", "application/json")];
-    for (address, fields) in [(&with_page, script), (&with_page, json), (&with_page, &[][..]), (&without, NAVIGATION)] {
+    for (address, fields) in
+        [(&with_page, script), (&with_page, json), (&with_page, &[][..]), (&without_page, NAVIGATION)]
+    {
         for path in ["/page", "/below/a"] {
-            let answer = send(address, Method::GET, path, fields).await;
-            assert_eq!((answer.status, answer.location()), (StatusCode::UNAUTHORIZED, None), "{fields:?} {path}");
-            assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json");
-            assert!(answer.headers.contains_key(WWW_AUTHENTICATE));
-            assert!(answer.body.contains(r#""reason":"missing""#), "{}", answer.body);
+            let response = send(address, Method::GET, path, fields).await;
+            assert_eq!((response.status, response.location()), (StatusCode::UNAUTHORIZED, None), "{fields:?} {path}");
+            assert_eq!(response.headers[CONTENT_TYPE], "application/problem+json");
+            assert!(response.headers.contains_key(WWW_AUTHENTICATE));
+            assert!(response.body.contains(r#""reason":"missing""#), "{}", response.body);
         }
     }
-    let answer = send(&with_page, Method::GET, "/stale", NAVIGATION).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "a login would not help");
+    let response = send(&with_page, Method::GET, "/stale", NAVIGATION).await;
+    assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE, "a login would not help");
 }
 
 #[tokio::test]
 async fn a_protected_sign_in_page_causes_no_redirect_loop() {
     let address = serve(Some("/closed")).await;
-    let answer = send(&address, Method::GET, "/page", NAVIGATION).await;
-    let closed = answer.location().unwrap().to_owned();
-    assert_eq!(closed, "/closed?rd=%2Fpage");
-    assert_eq!(send(&address, Method::GET, &closed, NAVIGATION).await.status, StatusCode::UNAUTHORIZED);
+    let response = send(&address, Method::GET, "/page", NAVIGATION).await;
+    let target = response.location().unwrap().to_owned();
+    assert_eq!(target, "/closed?rd=%2Fpage");
+    assert_eq!(send(&address, Method::GET, &target, NAVIGATION).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_handler_that_fails_after_a_login_logs_nobody_in() {
     let address = serve(Some("/sign-in")).await;
-    let answer = send(&address, Method::GET, "/late", NAVIGATION).await;
-    assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, Some("/sign-in?rd=%2Flate")));
-    assert!(answer.headers.get(SET_COOKIE).is_none(), "as with the 401 of a program");
-    let answer = send(&address, Method::GET, "/late", &[]).await;
-    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert!(answer.headers.get(SET_COOKIE).is_none());
+    let response = send(&address, Method::GET, "/late", NAVIGATION).await;
+    assert_eq!((response.status, response.location()), (StatusCode::SEE_OTHER, Some("/sign-in?rd=%2Flate")));
+    assert!(response.headers.get(SET_COOKIE).is_none(), "the redirect sets no cookie, like the 401 for a program");
+    let response = send(&address, Method::GET, "/late", &[]).await;
+    assert_eq!(response.status, StatusCode::UNAUTHORIZED);
+    assert!(response.headers.get(SET_COOKIE).is_none());
 }
 
 #[tokio::test]
@@ -162,12 +166,12 @@ async fn a_return_path_never_leads_to_another_host() {
         "",
         "%2F%C3%A4",
     ] {
-        let answer = send(&address, Method::GET, &format!("/sign-in?rd={refused}"), &[]).await;
-        assert_eq!(answer.body, "none", "{refused}");
+        let response = send(&address, Method::GET, &format!("/sign-in?rd={refused}"), &[]).await;
+        assert_eq!(response.body, "none", "{refused}");
     }
     // A path that begins with two slashes does not become a return path.
-    let answer = send(&address, Method::GET, "//evil.example/%5c", NAVIGATION).await;
-    assert_eq!(answer.location(), Some("/sign-in"));
+    let response = send(&address, Method::GET, "//evil.example/%5c", NAVIGATION).await;
+    assert_eq!(response.location(), Some("/sign-in"));
 }
 
 #[test]

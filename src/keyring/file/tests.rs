@@ -1,3 +1,5 @@
+//! Tests of key files: reading, writing, error messages, and permissions.
+
 use super::*;
 
 fn some_key() -> Key {
@@ -91,8 +93,8 @@ fn refuses_a_date_that_cannot_be_written_again() {
     let text = render(&some_key());
     let last = text.replace("1970-01-01T00:16:40Z", "9999-12-31T23:59:59Z");
     assert!(parse(&render(&parse(&last).expect("the last second"))).is_ok());
-    let past = text.replace("1970-01-01T00:16:40Z", "9999-12-31T23:59:59-00:01");
-    assert!(matches!(parse(&past), Err(KeyFileError::NotAnInstant { field: "created_at" })));
+    let after_last = text.replace("1970-01-01T00:16:40Z", "9999-12-31T23:59:59-00:01");
+    assert!(matches!(parse(&after_last), Err(KeyFileError::NotAnInstant { field: "created_at" })));
 }
 
 #[test]

@@ -19,12 +19,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Acquires the lock, and waits while another process holds it.
 pub(super) fn acquire(lock: &File) -> io::Result<()> {
-    let began = Now::read().boot;
+    let started = Now::read().boot;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Now::read().boot.saturating_sub(began) < TIMEOUT => {
+            Err(TryLockError::WouldBlock) if Now::read().boot.saturating_sub(started) < TIMEOUT => {
                 std::thread::sleep(POLL_INTERVAL)
             }
             Err(TryLockError::WouldBlock) => {

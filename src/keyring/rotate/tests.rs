@@ -1,3 +1,5 @@
+//! Tests of changes of the key ring: creation, rotation, revocation and removal of keys.
+
 use super::*;
 use crate::keyring::NoKey;
 
@@ -174,7 +176,7 @@ fn a_revoked_key_gets_a_replacement_if_no_key_seals() {
 #[test]
 fn the_only_key_can_be_revoked_if_the_log_refuses_it() {
     let (_directory, ring, kid) = ring_at(100);
-    let revocation = ring.begin_revoking(kid, false, &[kid], UnixTime(110)).expect("it seals on no node");
+    let revocation = ring.begin_revoking(kid, false, &[kid], UnixTime(110)).expect("the refused key seals on no node");
     assert!(revocation.leaves_no_sealing_key());
 }
 
@@ -189,14 +191,25 @@ fn a_revocation_lists_the_keys_that_renewed_sessions() {
     };
     drop(ring);
     assert_eq!(renewing(first, &[], 100), []);
-    assert_eq!(renewing(first, &[second], 400), [third], "one key is refused, and one has sealed nothing");
-    assert_eq!(renewing(third, &[], 400), [second, first], "both keys sealed while it was published");
-    assert_eq!(renewing(fourth, &[], 400), [third, second, first], "it has opened since it was created");
+    assert_eq!(
+        renewing(first, &[second], 400),
+        [third],
+        "the second key is refused, and the fourth has sealed nothing"
+    );
+    assert_eq!(renewing(third, &[], 400), [second, first], "both keys sealed while the third key was published");
+    assert_eq!(
+        renewing(fourth, &[], 400),
+        [third, second, first],
+        "the fourth key has opened tokens since its creation"
+    );
     let (late, _) = lock(&directory).rotate(UnixTime(950), LIFETIME, UnixTime(900)).expect("rotates");
-    assert_eq!(renewing(late, &[], 1000), [fourth], "the other keys had been replaced before");
+    assert_eq!(renewing(late, &[], 1000), [fourth], "the other keys had been replaced before its creation");
     let replacement = revoke(lock(&directory), late, true, 1000).expect("revokes").expect("a replacement");
     let again = renewing(late, &[], 1010);
-    assert!(again.contains(&fourth) && !again.contains(&replacement), "the replacement has none of its sessions");
+    assert!(
+        again.contains(&fourth) && !again.contains(&replacement),
+        "the replacement has renewed no session of the key"
+    );
 }
 
 #[test]
@@ -206,7 +219,7 @@ fn prunes_a_retired_key_when_its_last_token_has_expired() {
     let last_expiry = 200 + LIFETIME.as_secs() + CLOCK_SKEW.as_secs();
     assert_eq!(ring.prune(&[], UnixTime(last_expiry)).expect("prunes"), []);
     assert_eq!(ring.prune(&[], UnixTime(last_expiry + 1)).expect("prunes"), [old]);
-    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "the active key stays");
+    assert_eq!(ring.prune(&[], UnixTime(u64::MAX)).expect("prunes"), [], "the active key is not removed");
 }
 
 #[test]
@@ -229,7 +242,7 @@ fn revoke(ring: LockedRing, kid: Kid, replace: bool, now: u64) -> Result<Option<
 }
 
 #[test]
-fn changes_go_to_the_directory_that_was_locked() {
+fn changes_the_directory_that_was_locked() {
     let (directory, _, _) = ring_at(100);
     let [keys, moved, other] = ["keys", "moved", "other"].map(|name| directory.path().join(name));
     LockedRing::init(&keys, LIFETIME, UnixTime(100)).expect("an empty directory");
@@ -257,8 +270,8 @@ fn a_replacement_activates_after_a_key_that_has_just_activated() {
     let now = UnixTime(1_000);
     ring.rotate(now, LIFETIME, now).expect("rotates");
     let replacement = revoke(ring, first, true, now.0).expect("revokes");
-    let seals = lock(&directory).read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
-    assert_eq!(seals, replacement);
+    let sealing = lock(&directory).read().expect("reads").sealing_key(now.plus(Duration::from_secs(1))).map(Key::kid);
+    assert_eq!(sealing, replacement);
 }
 
 #[test]

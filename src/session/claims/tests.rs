@@ -1,3 +1,5 @@
+//! Tests of the claims: their encoding, the limits of the fields, and invalid bytes.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -94,11 +96,11 @@ fn refuses_unknown_bits() {
     let bytes = some_claims().encode().expect("well formed");
     let methods = bytes.len() - 6;
     assert_eq!(bytes[methods..], *b"\x01\x01\x03app", "methods, flags, application data");
-    for (at, known) in [(methods, 0b11_1111), (methods + 1, 1)] {
+    for (position, known) in [(methods, 0b11_1111), (methods + 1, 1)] {
         for bits in 0..=u8::MAX {
             let mut changed = bytes.clone();
-            changed[at] = bits;
-            assert_eq!(Claims::decode(&changed).is_ok(), bits & !known == 0, "{bits:#b} at {at}");
+            changed[position] = bits;
+            assert_eq!(Claims::decode(&changed).is_ok(), bits & !known == 0, "{bits:#b} at {position}");
         }
     }
 }
@@ -122,12 +124,12 @@ proptest! {
     fn decoding_returns_the_claims_that_were_encoded(
         sub in "[!-~]{1,64}", display_name in "\\PC{0,60}", generation in prop_oneof![0..300_u64, any::<u64>()],
         idle in prop_oneof![0..1_u64 << 36, 0..=u64::MAX / 2],
-        more in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
+        difference in 0..u64::MAX / 2, app_data in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let claims = Claims {
             identity: Identity { sub: &sub, display_name: &display_name, account_generation: generation, ..ALICE },
             idle_deadline: UnixTime(idle),
-            absolute_deadline: UnixTime(idle + more),
+            absolute_deadline: UnixTime(idle + difference),
             app_data: &app_data,
             ..some_claims()
         };
@@ -151,24 +153,24 @@ proptest! {
     #[test]
     fn accepts_only_the_encoding_of_a_number_that_postcard_writes(number: u64, bytes in "[\\x00-\\x7f]{0,11}") {
         let written = postcard::to_stdvec(&number).expect("encodes");
-        prop_assert_eq!(Fields::of(&written).number(), Ok(number));
+        prop_assert_eq!(FieldReader::new(&written).number(), Ok(number));
         // A varint with random bits, which may be longer than necessary.
         let mut varint: Vec<u8> = bytes.bytes().map(|byte| byte | 0x80).collect();
         varint.last_mut().into_iter().for_each(|last| *last &= 0x7f);
-        if let Ok(number) = Fields::of(&varint).number() {
+        if let Ok(number) = FieldReader::new(&varint).number() {
             prop_assert_eq!(varint, postcard::to_stdvec(&number).expect("encodes"));
         }
     }
 
     #[test]
-    fn reads_four_times_like_four_single_numbers(
+    fn reads_four_instants_like_four_single_numbers(
         numbers in prop_oneof![[1_u64 << 28..1 << 35, 1 << 28..1 << 35, 1 << 28..1 << 35, 1 << 28..1 << 35], any::<[u64; 4]>()],
         position in 0..20_usize, byte: u8,
     ) {
         let mut bytes = postcard::to_stdvec(&numbers).expect("encodes");
         bytes.iter_mut().skip(position).take(1).for_each(|changed| *changed = byte);
-        let mut single = Fields::of(&bytes);
-        let mut together = Fields::of(&bytes);
+        let mut single = FieldReader::new(&bytes);
+        let mut together = FieldReader::new(&bytes);
         let expected: Result<Vec<_>, _> = (0..4).map(|_| single.number().map(UnixTime)).collect();
         prop_assert_eq!(together.instants().map(Vec::from), expected);
         prop_assert_eq!(together.position, single.position);

@@ -1,3 +1,5 @@
+//! Tests of copy detection: the table of verdicts, and the memory limit.
+
 use super::Verdict::{Copy, Keep, Renew};
 use super::*;
 
@@ -5,12 +7,12 @@ fn link(number: u64) -> Link {
     Link::from_bytes(number.to_be_bytes())
 }
 
-/// Returns the record of a token with the link `own`, which is presented at the second `since` of the boot clock.
-fn token(renewals: u32, since: u32, parent: u64, own: u64) -> Record {
-    Record { renewals, since, link: link(own), parent: link(parent) }
+/// Returns the record of a token with this link, which is presented at the second `since` of the boot clock.
+fn token(renewals: u32, since: u32, parent: u64, own_link: u64) -> Record {
+    Record { renewals, since, link: link(own_link), parent: link(parent) }
 }
 
-/// A test case: the description, the token, the expected verdict, and the new record if it changes.
+/// A test case: the relation of the token to the newest token, the token, the expected verdict, and the new record if it changes.
 type Case = (&'static str, Record, Verdict, Option<Record>);
 
 #[test]
@@ -18,7 +20,7 @@ fn judges_a_token_by_the_first_row_that_applies() {
     const NEWEST: u64 = 50;
     let newest = token(5, 1000, 40, NEWEST);
     let cases: [Case; 17] = [
-        ("itself", token(5, 1500, 40, NEWEST), Renew, None),
+        ("the newest token itself", token(5, 1500, 40, NEWEST), Renew, None),
         ("its child", token(6, 1500, NEWEST, 60), Renew, Some(token(6, 1500, NEWEST, 60))),
         ("a child of another token", token(6, 1500, 51, 60), Copy, None),
         ("a child of its parent, with one more renewal", token(6, 1500, 40, 60), Copy, None),
@@ -26,18 +28,18 @@ fn judges_a_token_by_the_first_row_that_applies() {
         ("two more renewals, with the same parent", token(7, 1500, 40, 70), Renew, Some(token(7, 1500, 40, 70))),
         ("many more renewals", token(u32::MAX, 1500, 60, 70), Renew, Some(token(u32::MAX, 1500, 60, 70))),
         ("its sibling", token(5, 1500, 40, 51), Renew, Some(token(5, 1000, 40, 51))),
-        ("as many renewals, with another parent", token(5, 1500, 41, 51), Copy, None),
+        ("the same number of renewals, with another parent", token(5, 1500, 41, 51), Copy, None),
         ("its parent, at the same time", token(4, 1000, 30, 40), Keep, None),
         ("its parent, 90 s later", token(4, 1090, 30, 40), Keep, None),
         ("its parent, 91 s later", token(4, 1091, 30, 40), Copy, None),
         ("its parent, earlier by the boot clock", token(4, 900, 30, 40), Keep, None),
         ("a sibling of its parent", token(4, 1000, 30, 41), Copy, None),
         ("its grandparent", token(3, 1000, 20, 30), Copy, None),
-        ("two renewals less, with its parent's link", token(3, 1000, 20, 40), Copy, None),
+        ("two renewals fewer, with its parent's link", token(3, 1000, 20, 40), Copy, None),
         ("the start of the chain", token(0, 1000, 0, 1), Copy, None),
     ];
-    for (description, token, verdict, new_record) in cases {
-        assert_eq!(judge(Some(newest), token), (verdict, new_record), "{description}");
+    for (relation, token, verdict, new_record) in cases {
+        assert_eq!(judge(Some(newest), token), (verdict, new_record), "{relation}");
     }
     let first = token(5, 1500, 40, 50);
     assert_eq!(judge(None, first), (Renew, Some(first)), "there is no record");
@@ -69,8 +71,8 @@ fn chains_do_not_affect_each_other() {
     assert_eq!(chains.usage().chains, 1000);
 }
 
-/// Otherwise, if one of two siblings arrives late, two nodes could each remember a different sibling. The child of one sibling
-/// would then be judged as a copy on the node that remembers the other.
+/// If such a token were remembered and one of two siblings arrived late, two nodes could each remember a different sibling. The
+/// child of one sibling would then be judged as a copy on the node that remembers the other sibling.
 #[test]
 fn does_not_remember_a_token_whose_response_may_not_renew() {
     let chains = Chains::new(DEFAULT_MEMORY_BYTES);
@@ -127,7 +129,7 @@ fn remembers_a_chain_that_is_in_use_while_others_are_dropped() {
             assert_eq!(judge_in(&chains, 0, token(7, 0, 6, 1)), Renew);
         }
     }
-    assert_eq!(judge_in(&chains, 0, token(5, 0, 4, 5)), Copy, "it is remembered");
+    assert_eq!(judge_in(&chains, 0, token(5, 0, 4, 5)), Copy, "the chain in use is remembered");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Tests of cases that the example does not have: an application whose handlers use sessions in unusual or incorrect ways.
+//! Tests of an application whose handlers use sessions in unusual or incorrect ways, unlike the example.
 
 use std::task::Poll;
 
@@ -31,17 +31,18 @@ async fn sign_out(request: &mut Request, depot: &mut Depot, response: &mut Respo
 }
 
 #[handler]
-async fn end(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
+async fn sign_out_everywhere(request: &mut Request, depot: &mut Depot) -> Result<(), Problem> {
     let subject: String = request.form("sub").await.unwrap_or_default();
     Jar::of(depot)?.sign_out_everywhere(&subject).await
 }
 
 #[handler]
-async fn who(session: Session<u8>) -> String {
+async fn subject_and_data(session: Session<u8>) -> String {
     format!("{} {}", session.sub, session.data)
 }
 
-/// Polls a future at most as often as the form says, and then drops it, as if the client had disconnected.
+/// Polls a future at most as many times as the form field `polls` specifies, and then drops it, as if the client had
+/// disconnected.
 async fn poll_times(request: &mut Request, change: impl AsyncFnOnce(&Request) -> Result<(), Problem>) -> &'static str {
     let mut remaining_polls: usize = request.form("polls").await.unwrap();
     let mut change = std::pin::pin!(change(request));
@@ -68,7 +69,7 @@ async fn drop_sign_out(request: &mut Request, depot: &mut Depot) -> Result<&'sta
 }
 
 #[handler]
-async fn drop_end(request: &mut Request, depot: &mut Depot) -> Result<&'static str, Problem> {
+async fn drop_sign_out_everywhere(request: &mut Request, depot: &mut Depot) -> Result<&'static str, Problem> {
     let jar = Jar::of(depot)?;
     Ok(poll_times(request, async |_| jar.sign_out_everywhere("a").await).await)
 }
@@ -82,11 +83,11 @@ async fn serve() -> (Shop, Jar) {
     let routes = Router::with_hoop(jar.hoop())
         .push(Router::with_path("sign-in").post(sign_in))
         .push(Router::with_path("sign-out").post(sign_out))
-        .push(Router::with_path("end").post(end))
+        .push(Router::with_path("end").post(sign_out_everywhere))
         .push(Router::with_path("dropped/sign-in").post(drop_sign_in))
         .push(Router::with_path("dropped/sign-out").post(drop_sign_out))
-        .push(Router::with_path("dropped/end").post(drop_end))
-        .push(Router::with_path("cart").get(who));
+        .push(Router::with_path("dropped/end").post(drop_sign_out_everywhere))
+        .push(Router::with_path("cart").get(subject_and_data));
     let listening = TcpListener::new(shop.address.clone()).bind().await;
     tokio::spawn(Server::new(listening).serve(routes));
     (shop, jar)
@@ -122,7 +123,7 @@ async fn after_a_login_the_request_has_the_new_session() {
     for subject in ["a", "b"] {
         let response = sign_in_as(&mut browser, &shop, subject).await;
         assert_eq!(outcome_of(response).await, Ok(format!("{subject} 2")), "in the same request");
-        assert_eq!(browser.cart(&shop).await, Ok(format!("{subject} 2")), "in the next one");
+        assert_eq!(browser.cart(&shop).await, Ok(format!("{subject} 2")), "in the next request");
     }
 }
 
@@ -143,8 +144,8 @@ async fn an_invalid_subject_does_not_block_other_logouts() {
     let response = browser.send(&shop, reqwest::Method::POST, "/end", &[("sub", "a")]).await;
     assert!(response.status().is_success());
     assert!(browser.cart(&shop).await.is_err());
-    assert_eq!(jar.close().await, Ok(()), "all of it is on disk");
-    assert_eq!(jar.close().await, Ok(()), "a second time there is nothing to do");
+    assert_eq!(jar.close().await, Ok(()), "all logouts are on disk");
+    assert_eq!(jar.close().await, Ok(()), "a second call has nothing to do");
 }
 
 #[tokio::test]
@@ -152,7 +153,7 @@ async fn a_change_dropped_at_any_poll_still_completes() {
     let (shop, jar) = serve().await;
     for path in ["/dropped/sign-out", "/dropped/end", "/dropped/sign-in"] {
         for polls in 1.. {
-            assert!(polls < 100, "{path} never ends");
+            assert!(polls < 100, "{path} does not complete within 100 polls");
             let mut browser = Browser::default();
             let started = tokio::time::Instant::now();
             // An earlier logout everywhere is still running, and may end the new session.
@@ -173,7 +174,7 @@ async fn a_change_dropped_at_any_poll_still_completes() {
             }
         }
     }
-    assert_eq!(jar.close().await, Ok(()), "all of it is on disk");
+    assert_eq!(jar.close().await, Ok(()), "all logouts are on disk");
 }
 
 #[tokio::test]
@@ -189,26 +190,26 @@ async fn a_logout_everywhere_ends_sessions_from_before_its_commit() {
     // lock.
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     other.execute("INSERT INTO revocation (sid, expires_at) VALUES (randomblob(16), 9999999999)").await.unwrap();
-    let ending = tokio::spawn(async move { jar.sign_out_everywhere("a").await });
+    let logout = tokio::spawn(async move { jar.sign_out_everywhere("a").await });
     let started = tokio::time::Instant::now();
     while browser.cart(&shop).await.is_ok() {
         assert!(started.elapsed() < TIMEOUT, "the session is still accepted");
     }
     other.execute("COMMIT").await.unwrap();
-    assert_eq!(ending.await.unwrap(), Ok(()));
-    let row = "SELECT seq + global_generation, below FROM revocation, state WHERE sub = 'a'";
-    let (generation, below): (i64, i64) = sqlx::query_as(row).fetch_one(&mut other).await.unwrap();
+    assert_eq!(logout.await.unwrap(), Ok(()));
+    let query = "SELECT seq + global_generation, below FROM revocation, state WHERE sub = 'a'";
+    let (generation, below): (i64, i64) = sqlx::query_as(query).fetch_one(&mut other).await.unwrap();
     assert_eq!(below, generation, "the generation of the first login after the commit");
 }
 
 #[tokio::test]
-async fn the_next_close_continues_one_that_was_dropped() {
+async fn the_next_close_continues_a_dropped_close() {
     let (shop, jar) = serve().await;
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
-    let [file, away] = ["sign-outs.db", "away"].map(|name| shop.home.path().join(name));
+    let [file, moved_file] = ["sign-outs.db", "moved.db"].map(|name| shop.home.path().join(name));
     // Without its file, the database cannot store anything.
-    std::fs::rename(&file, &away).unwrap();
+    std::fs::rename(&file, &moved_file).unwrap();
     let started = tokio::time::Instant::now();
     // If all open connections are in use, the logout opens a new one. This fails without the file, and then nothing was done.
     let outcome = loop {
@@ -220,9 +221,9 @@ async fn the_next_close_continues_one_that_was_dropped() {
     assert_eq!(outcome, Err(Problem::NotDurable));
     for _ in 0..2 {
         let closed = tokio::time::timeout(std::time::Duration::from_millis(200), jar.close()).await;
-        assert!(closed.is_err(), "not closed, because the sign-out is not stored: {closed:?}");
+        assert!(closed.is_err(), "the jar is closed, although the logout is not stored: {closed:?}");
     }
-    std::fs::rename(&away, &file).unwrap();
+    std::fs::rename(&moved_file, &file).unwrap();
     assert_eq!(jar.close().await, Ok(()), "the logout is stored");
 }
 
@@ -232,18 +233,18 @@ async fn a_logout_with_more_than_200_session_cookies_fails() {
     let mut browser = Browser::default();
     assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
     let live = browser.cookie.clone().unwrap();
-    let last_of = |count: usize| Browser {
+    let browser_with_cookies = |count: usize| Browser {
         cookie: Some(format!("{}{live}", format!("{COOKIE_NAME}={}; ", "A".repeat(70)).repeat(count - 1))),
     };
     let refused = Err((reqwest::StatusCode::BAD_REQUEST, "too-many-cookies".to_owned()));
     for path in ["/sign-out", "/sign-in"] {
-        let response = last_of(201).send(&shop, reqwest::Method::POST, path, &[("sub", "b")]).await;
+        let response = browser_with_cookies(201).send(&shop, reqwest::Method::POST, path, &[("sub", "b")]).await;
         assert_eq!(outcome_of(response).await, refused, "{path}");
         assert_eq!(browser.cart(&shop).await.as_deref(), Ok("a 2"), "{path}: nothing was ended");
     }
-    assert_eq!(last_of(200).cart(&shop).await.as_deref(), Ok("a 2"));
-    assert!(last_of(201).cart(&shop).await.is_err(), "the last cookie is not verified");
-    assert!(last_of(200).send(&shop, reqwest::Method::POST, "/sign-out", &[]).await.status().is_success());
+    assert_eq!(browser_with_cookies(200).cart(&shop).await.as_deref(), Ok("a 2"));
+    assert!(browser_with_cookies(201).cart(&shop).await.is_err(), "the last cookie is not verified");
+    assert!(browser_with_cookies(200).send(&shop, reqwest::Method::POST, "/sign-out", &[]).await.status().is_success());
     assert!(browser.cart(&shop).await.is_err());
 }
 
@@ -276,7 +277,7 @@ async fn refuses_tokens_of_a_server_with_the_same_keys() {
     let list = Arc::new(RevocationList::new(Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse }));
     list.mark_synced(now);
     let cookie = |name| sealjar::seal::CookieName::new(name).unwrap();
-    for (name, passes) in [("__Host-sealjar", false), (COOKIE_NAME, true)] {
+    for (name, is_accepted) in [("__Host-sealjar", false), (COOKIE_NAME, true)] {
         let ring = sealjar::keyring::KeyRing::load(&shop.home.path().join(KEYS)).unwrap();
         let sessions = Sessions::new(ring, list.clone(), cookie(name), Lifetimes::default());
         let identity = Identity {
@@ -292,14 +293,14 @@ async fn refuses_tokens_of_a_server_with_the_same_keys() {
         for sent_as in ["__Host-sealjar", COOKIE_NAME] {
             let mut browser = Browser { cookie: Some(format!("{sent_as}={}", sealed.token.expose())) };
             let outcome = browser.cart(&shop).await;
-            assert_eq!(outcome.is_ok(), passes && sent_as == COOKIE_NAME, "{name} as {sent_as}: {outcome:?}");
+            assert_eq!(outcome.is_ok(), is_accepted && sent_as == COOKIE_NAME, "{name} as {sent_as}: {outcome:?}");
         }
         // A server does not accept a token of the application either.
         let mut browser = Browser::default();
         assert!(sign_in_as(&mut browser, &shop, "a").await.status().is_success());
         let token = browser.cookie.unwrap().split_once('=').unwrap().1.to_owned();
         let field = format!("{name}={token}");
-        assert_eq!(sessions.verify([field.as_bytes()], site, Now::read(), |_| ()).is_ok(), passes, "{name}");
+        assert_eq!(sessions.verify([field.as_bytes()], site, Now::read(), |_| ()).is_ok(), is_accepted, "{name}");
     }
 }
 
@@ -308,9 +309,10 @@ async fn refuses_a_store_that_has_accounts() {
     let (shop, jar) = serve().await;
     jar.close().await.unwrap();
     assert!(open(&shop.home, &shop.address).await.is_ok());
-    let add = "echo 'correct horse battery' | \"$0\" users add alice --store sqlite://sign-outs.db";
+    let command_line = "echo 'correct horse battery' | \"$0\" users add alice --store sqlite://sign-outs.db";
     let mut command = std::process::Command::new("sh");
-    let added = command.args(["-c", add, env!("CARGO_BIN_EXE_sealjar")]).current_dir(&shop.home).output().unwrap();
+    let added =
+        command.args(["-c", command_line, env!("CARGO_BIN_EXE_sealjar")]).current_dir(&shop.home).output().unwrap();
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let error = open(&shop.home, &shop.address).await.unwrap_err();
     assert!(matches!(error, OpenError::Setting(_)) && error.to_string().contains("accounts"), "{error}");
