@@ -43,7 +43,7 @@ impl MisspeltRules {
         }
     }
 
-    /// Counts the rules in the query of a verify request that has its rules in the path. There, each of them is ignored.
+    /// Counts the rules in the query of a verify request whose rules are in its path. All rules in such a query are ignored.
     pub(super) fn count_in_query(mut self, query: Option<&str>) {
         for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(Self::MAX_NAMES) {
             self.count(&name);
@@ -51,7 +51,7 @@ impl MisspeltRules {
     }
 }
 
-/// Returns the rule with the most similar name. Case and punctuation do not count. The names may differ by one letter that is
+/// Returns the first rule whose name is similar. Case and punctuation do not count. The names may differ by one letter that is
 /// wrong, missing, added or swapped with its neighbour, or by two such letters in a name of more than five letters (an [edit
 /// distance](https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance)).
 fn similar_rule(name: &str) -> Option<RuleName> {

@@ -37,7 +37,7 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;
     let outcome = context.with_session(served.site, context.now(), |session, _| {
-        let sample = Object::new().text(name!("message"), "only a live session sees this");
+        let sample = Object::new().text(name!("message"), "you have a live session");
         let sample = sample.text(name!("login_name"), session.identity.login_name);
         Ok(Reply::json_with(app.prepared.json(served.origin.is_secure()), sample))
     });
