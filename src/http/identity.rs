@@ -11,9 +11,9 @@ use salvo::hyper::body::Bytes;
 
 use crate::session::claims::Claims;
 
-/// Names of the identity headers. A fact has two headers: one with the name that Authelia uses (`remote-*`), and one with the name
-/// that oauth2-proxy uses (`x-auth-request-*`). The last header is the absolute deadline in Unix seconds, which a renewal does not
-/// change. It has only one name.
+/// Names of the identity headers. A fact has two headers: one with the name that Authelia uses (`remote-*`), and one with the
+/// name that oauth2-proxy uses (`x-auth-request-*`). The last header is the absolute deadline in Unix seconds, which a renewal
+/// does not change. It has only one name.
 static NAMES: [HeaderName; 9] = [
     HeaderName::from_static("remote-user"),
     HeaderName::from_static("x-auth-request-user"),

@@ -108,8 +108,8 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 /// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses two tests of [Bit
-/// Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord): for a zero byte, and for a byte below a limit.
-/// Both tests are exact for the word as a whole.
+/// Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord): for a zero byte, and for a byte below a
+/// limit. Both tests are exact for the word as a whole.
 const fn is_plain_word(word: u64) -> bool {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const TOP_BITS: u64 = EACH << 7;

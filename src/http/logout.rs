@@ -36,8 +36,8 @@ pub(crate) async fn logout(context: &Context, request: &mut Request) -> Result<R
 }
 
 /// Handles `POST /auth/logout/all`: ends every session of the account. Requires a live session, or a session that an earlier
-/// request to this route has ended, so that a client can repeat a request that failed. If the revocation list is stale, the session
-/// counts as live.
+/// request to this route has ended, so that a client can repeat a request that failed. If the revocation list is stale, the
+/// session counts as live.
 pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(context, request).await?;
     let account_entries = entries_for_all_sessions(context, &presented)?;

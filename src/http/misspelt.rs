@@ -14,12 +14,12 @@ use crate::metrics::{MISSPELT_RULES, RuleName};
 
 /// Counts misspelt rules among the unknown parameters of one query.
 #[derive(Debug)]
-pub(super) struct MisspeltRules {
+pub(super) struct MisspeltRuleCounter {
     /// Number of names that were inspected.
     inspected: usize,
 }
 
-impl MisspeltRules {
+impl MisspeltRuleCounter {
     /// Maximum number of parameters that are inspected in one query.
     const MAX_NAMES: usize = 16;
     /// Maximum length of a name that is inspected. Longer names are not similar to a rule.

@@ -114,7 +114,8 @@ fn path_below_the_domain<'t>(text: &'t str, hosts: &Hosts) -> Option<&'t str> {
 }
 
 /// Returns the path of an absolute URL if its host and port are those of `own_origin`. The scheme may be `http` or `https`: a
-/// proxy behind another proxy that terminates TLS may send `http`. The result contains no host, so it cannot lead to another host.
+/// proxy behind another proxy that terminates TLS may send `http`. The result contains no host, so it cannot lead to another
+/// host.
 fn path_on_host<'t>(text: &'t str, own_origin: &Origin) -> Option<Cow<'t, str>> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

@@ -2,8 +2,8 @@
 //!
 //! The rules are either in the path of the verify request or in its query. In the path, only the operator writes them: an unknown
 //! rule is an error. In the query, a client may add parameters, because some proxies append the client's query. So the
-//! rules in a query can only restrict access: if a rule is repeated, every occurrence applies. An invalid rule is an error. An unknown
-//! parameter is ignored, and counted if its name is similar to a rule (`misspelt.rs`).
+//! rules in a query can only restrict access: if a rule is repeated, every occurrence applies. An invalid rule is an error. An
+//! unknown parameter is ignored, and counted if its name is similar to a rule (`misspelt.rs`).
 //!
 //! Called by `verify.rs`.
 
@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::account::Roles;
 use crate::clock::UnixTime;
-use crate::http::misspelt::MisspeltRules;
+use crate::http::misspelt::MisspeltRuleCounter;
 use crate::session::claims::Claims;
 
 /// Rules of one verify request.
@@ -51,7 +51,7 @@ const PREFLIGHT: &str = "preflight";
 
 impl<'q> Rules<'q> {
     /// Reads the rules among the parameters of a query. Ignores other parameters.
-    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: MisspeltRules) -> Result<Self, BadRule> {
+    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: MisspeltRuleCounter) -> Result<Self, BadRule> {
         let mut rules = Self::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == PREFLIGHT || !rules.add(&name, value)? {
@@ -131,7 +131,7 @@ mod tests {
     use crate::session::claims::{Flags, Methods};
 
     fn of_query(query: Option<&str>) -> Result<Rules<'_>, BadRule> {
-        Rules::of_query(query, MisspeltRules::new(false))
+        Rules::of_query(query, MisspeltRuleCounter::new(false))
     }
 
     fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {

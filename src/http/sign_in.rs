@@ -3,7 +3,8 @@
 //! Invariants:
 //!
 //! - The generations of the account and of the store are read *before* the password is hashed, and sealed into the claims. If the
-//!   password is changed meanwhile, the account's generation is higher, and a session that starts with the old password is refused.
+//!   password is changed meanwhile, the account's generation is higher, and a session that starts with the old password is
+//!   refused.
 //! - All sessions that came with the request are revoked, and the new session has a new random sid. So an attacker who plants a
 //!   cookie in a browser does not get the user's session ([session
 //!   fixation](https://owasp.org/www-community/attacks/Session_fixation)).
@@ -199,8 +200,9 @@ type FailedCheck = (Failure, Option<String>);
 
 /// Checks a password against the account with this login name. An outer error means that the password was not checked.
 ///
-/// `presented` contains the tokens of the request. `token` is the token among them with which the throttle admitted the attempt. If
-/// a token has a higher generation than its account, the store was rolled back to an old backup. The rollback is recorded.
+/// `presented` contains the tokens of the request. `token` is the token among them with which the throttle admitted the
+/// attempt. If a token has a higher generation than its account, the store was rolled back to an old backup. The rollback is
+/// recorded.
 async fn check(
     context: &Context,
     attempt: &mut AdmittedAttempt<'_>,

@@ -5,7 +5,8 @@
 //! There are three routes, because proxies use the response in different ways:
 //!
 //! - *Plain* (nginx, Apache): 200, 401 or 403, and never a redirect. A 401 has the URL of the login page in `Location`.
-//! - *Redirect* (Caddy, HAProxy, Traefik): the same as *plain*, but a navigation that needs a login is redirected to the login page.
+//! - *Redirect* (Caddy, HAProxy, Traefik): the same as *plain*, but a navigation that needs a login is redirected to the login
+//!   page.
 //! - *Envoy*: the same as *redirect*. Envoy sends no forwarded headers: the verify request has the client's method and host, and
 //!   its path is a prefix with the rules, followed by the client's path.
 //!
@@ -25,7 +26,7 @@ use salvo::http::uri::Uri;
 use crate::clock::Now;
 use crate::http::context::Context;
 use crate::http::forwarded::{Contradiction, Forwarded};
-use crate::http::misspelt::MisspeltRules;
+use crate::http::misspelt::MisspeltRuleCounter;
 use crate::http::problem::Problem;
 use crate::http::proxy_hints::{self, ForwardedRequest, shortened};
 use crate::http::reply::Reply;
@@ -77,7 +78,7 @@ impl VerifyRoute {
     /// Reads the rules of a verify request. On the Envoy route, also returns the client's path and query, which follow the rules.
     ///
     /// The path of a route has one spelling. A path with another spelling is refused, because its rules would be ignored.
-    fn read(self, uri: &Uri, misspelt: MisspeltRules) -> Result<(Rules<'_>, Option<&str>), BadRule> {
+    fn read(self, uri: &Uri, misspelt: MisspeltRuleCounter) -> Result<(Rules<'_>, Option<&str>), BadRule> {
         let below = uri.path().strip_prefix(self.path()).ok_or(BadRule)?;
         let Some(segments) = below.strip_prefix('/') else {
             let has_query_rules = below.is_empty() && self != Self::Envoy;
@@ -148,7 +149,7 @@ impl<'r> VerifyRequest<'r> {
             let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
             sampled!(WARN, host, "verify request refused: its host is not served; list it in http.public_origins");
         })?;
-        let misspelt = MisspeltRules::new(context.has_reread_keys());
+        let misspelt = MisspeltRuleCounter::new(context.has_reread_keys());
         let (rules, target_after_rules) = route.read(uri, misspelt).inspect_err(|BadRule| {
             UNREADABLE_RULES.add(0);
             let path = shortened(uri.path());
@@ -244,8 +245,8 @@ impl<'r> VerifyRequest<'r> {
     /// Checks that a live session meets the rules.
     ///
     /// The rule `renew=redirect` renews the session by a redirect to `/auth/renew` and back, for proxies that drop the
-    /// `Set-Cookie` of the verify response. The URL to which `/auth/renew` redirects has a marker. So a browser that did not store
-    /// the new cookie is redirected only once.
+    /// `Set-Cookie` of the verify response. The URL to which `/auth/renew` redirects has a marker. So a browser that did not
+    /// store the new cookie is redirected only once.
     fn check(&self, context: &Context, session: &Verified<'_>, now: Now, is_navigation: bool) -> Result<(), Denial> {
         let claims = session.claims();
         let origin = &self.served.origin;

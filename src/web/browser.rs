@@ -12,10 +12,10 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Metadata](https://www.w3.org/TR/fetch-metadata/). A request without these fields is for a page if its `Accept` contains
 /// `text/html`.
 ///
-/// Two types of requests need both Fetch Metadata and `Accept`. `<a download>` saves the response as a file, so it must not get the login page. And a
-/// service worker that responds to a navigation with `fetch(event.request)` changes the fields of the navigation. The table was
-/// measured in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands for an `Accept` that
-/// contains `text/html`:
+/// Two types of requests need both Fetch Metadata and `Accept`. `<a download>` saves the response as a file, so it must not get
+/// the login page. And a service worker that responds to a navigation with `fetch(event.request)` changes the fields of the
+/// navigation. The table was measured in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands
+/// for an `Accept` that contains `text/html`:
 ///
 /// | request | Chromium | Firefox | WebKitGTK |
 /// |---|---|---|---|

@@ -122,7 +122,8 @@ impl Call {
     }
 }
 
-/// Guard that exists while a connection waits for a change. It is dropped before the end of the task only if the client disconnects.
+/// Guard that exists while a connection waits for a change. It is dropped before the end of the task only if the client
+/// disconnects.
 struct ClientWait {
     task: AbortHandle,
     call: Arc<Call>,

@@ -1,4 +1,5 @@
-//! Names, attributes and `Set-Cookie` fields of the session cookie and of the login form cookie. No other code reads `Cookie` fields or writes `Set-Cookie`.
+//! Names, attributes and `Set-Cookie` fields of the session cookie and of the login form cookie. No other code reads `Cookie`
+//! fields or writes `Set-Cookie`.
 
 use salvo::http::Method;
 use salvo::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
@@ -73,8 +74,8 @@ impl Cookies {
     }
 }
 
-/// Change of the session cookie by a response. A response has exactly one such value, so it has at most one `Set-Cookie` field for
-/// the session.
+/// Change of the session cookie by a response. A response has exactly one such value, so it has at most one `Set-Cookie` field
+/// for the session.
 #[derive(Debug, Default)]
 pub(crate) enum CookieChange {
     /// Does not change the cookie.

@@ -50,9 +50,9 @@ pub(crate) enum Sender {
     /// both with every form.
     ///
     /// If there is a `Referer`, it must name one of our pages. There are two reasons. First, if the other site suppresses its
-    /// `Referer` in WebKit, all other fields are the same as for a form of the application. Only `Referer` differs: it is the URL of
-    /// the worker's script. Second, a form in a page of the application is not one of our forms. Its `Referer` is the URL of that
-    /// page, or its `Origin` is `null`.
+    /// `Referer` in WebKit, all other fields are the same as for a form of the application. Only `Referer` differs: it is the
+    /// URL of the worker's script. Second, a form in a page of the application is not one of our forms. Its `Referer` is the
+    /// URL of that page, or its `Origin` is `null`.
     SameOrigin,
 }
 
@@ -174,7 +174,8 @@ mod tests {
         Hosts::new(vec![own(), Origin::parse(OUR_OTHER_ORIGIN).expect("valid")], None, Vec::new())
     }
 
-    /// Tests all combinations of `Sec-Fetch-Site` and `Origin`. `tests/routes/csrf.rs` has the other cases, with hosts, tokens and whole responses.
+    /// Tests combinations of `Sec-Fetch-Site` and `Origin`. `tests/routes/csrf.rs` has the other cases, with hosts, tokens and
+    /// whole responses.
     #[test]
     fn classifies_senders_by_sec_fetch_site_and_origin() {
         let cases = [

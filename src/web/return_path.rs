@@ -1,6 +1,7 @@
 //! Checks paths to which a browser may be redirected after a login, so that there is no open redirect.
 //!
-//! Browsers and proxies cannot interpret an accepted path as the URL of another host. `http/return_url.rs` has the table of refused paths with the reasons.
+//! Browsers and proxies cannot interpret an accepted path as the URL of another host. `http/return_url.rs` has the table of
+//! refused paths with the reasons.
 
 /// Maximum length of a path in bytes.
 pub(crate) const MAX_BYTES: usize = 2048;
