@@ -1,4 +1,4 @@
-//! Identity headers: response headers of a verify request that tell the application behind a proxy who the user is.
+//! Identity headers: headers of a verify response that identify the user to the application behind a proxy.
 //!
 //! Every 200 of a verify route has all of them, even those without a value. If one were missing, some proxies would forward the
 //! header of that name that the client sent.

@@ -30,7 +30,7 @@ impl MisspeltRuleCounter {
         Self { inspected: if is_repeated { Self::MAX_NAMES } else { 0 } }
     }
 
-    /// Counts and logs an unknown parameter if its name is similar to that of a rule.
+    /// Counts and logs an unknown parameter if its name is similar to the name of a rule.
     pub(super) fn count(&mut self, name: &str) {
         self.inspected += 1;
         if self.inspected > Self::MAX_NAMES || name.len() > Self::MAX_NAME_BYTES {

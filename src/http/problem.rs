@@ -1,6 +1,6 @@
 //! The errors that a client can receive. A navigation gets a page, and other requests get `application/problem+json` ([RFC
-//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that tells the client what to
-//! do.
+//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that describes the error and
+//! what to do.
 //!
 //! Invariant: a response does not reveal the exact cause of a refusal. Only the log has it.
 //!

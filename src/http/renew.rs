@@ -9,7 +9,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::session::lifetime::Deadlines;
 
-/// Query parameter that `/auth/renew` adds to the return URL. It tells the verify route that the browser was already redirected,
+/// Query parameter that `/auth/renew` adds to the return URL. It shows the verify route that the browser was already redirected,
 /// so there is at most one redirect to `/auth/renew`. The verify route removes it again.
 const MARKER: &str = "sealjar-renewed";
 

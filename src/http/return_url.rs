@@ -113,7 +113,7 @@ fn path_below_the_domain<'t>(text: &'t str, hosts: &Hosts) -> Option<&'t str> {
     origin.to_string().starts_with(&format!("{scheme}://")).then_some(path)
 }
 
-/// Returns the path of an absolute URL if its host and port are those of `own_origin`. The scheme may be `http` or `https`: a
+/// Returns the path of an absolute URL if its host and port are the same as in `own_origin`. The scheme may be `http` or `https`: a
 /// proxy behind another proxy that terminates TLS may send `http`. The result contains no host, so it cannot lead to another
 /// host.
 fn path_on_host<'t>(text: &'t str, own_origin: &Origin) -> Option<Cow<'t, str>> {

@@ -18,7 +18,7 @@ pub(crate) struct SessionView<'a> {
     sid: Sid,
     /// Id of the account, which never changes.
     sub: &'a str,
-    /// The name that the user logs in with.
+    /// The name with which the user logs in.
     login_name: &'a str,
     /// The display name; may be empty.
     display_name: &'a str,

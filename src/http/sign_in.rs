@@ -275,7 +275,7 @@ async fn check(
 /// live.
 ///
 /// The store may contain a change of the account that this server has not read into its revocation list yet. So the account's
-/// generation is compared with that of the session.
+/// generation is compared with the generation in the session.
 pub(super) async fn authenticate_again(
     context: &Context,
     purpose: Purpose,

@@ -13,7 +13,8 @@ use crate::session::claims::Claims;
 use crate::session::form::FormBinding;
 use crate::session::lifetime::Deadlines;
 
-/// Handles `GET /auth/status`. Returns the session, or the reason why there is none: as JSON, or as a page for a navigation.
+/// Handles `GET /auth/status`. Returns the live session, or the reason why the request has no live session: as JSON, or as a page
+/// for a navigation.
 pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;

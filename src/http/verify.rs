@@ -1,6 +1,6 @@
 //! Forward authentication: the routes `/auth/verify` and below. A reverse proxy sends a *verify request* for each client request.
-//! The response tells the proxy whether to forward the client request to the application, and contains the identity headers of
-//! the user.
+//! The response determines whether the proxy forwards the client request to the application, and contains the identity headers
+//! of the user.
 //!
 //! There are three routes, because proxies use the response in different ways:
 //!

@@ -1,6 +1,6 @@
 //! Rules for public origins, the domain of the session cookie, and cookies over plain HTTP.
 //!
-//! The settings of the server and those of an embedding application follow the same rules. Each of the two writes its own
+//! The settings of the server and of an embedding application follow the same rules. Each of the two writes its own
 //! message for a [`BadSite`], with the names of its settings.
 
 use crate::web::cookie::{AppName, Cookies};

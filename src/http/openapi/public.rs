@@ -216,7 +216,7 @@ fn passwords(shared: &mut SharedComponents) -> Vec<Resource> {
     let to_sign_in = "To the login page, for a navigation without a live session.";
     let sign_in_page = form("loginForm", "The login page.")
         .sets_cookie(OK, true, "A cookie that binds the form to this browser.")
-        .text("With the query `signed-out` the page says that the user is signed out.")
+        .text("With the query `signed-out`, the page shows that the user is signed out.")
         .parameter(rd("Return URL after the login. Ignored if it could lead to another site."));
     let json = shared.of::<SignInBody>();
     let fields = shared.of_form::<SignInBody>();

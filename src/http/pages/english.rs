@@ -22,7 +22,7 @@ pub(super) static TEXTS: Texts = Texts {
         continue_: "Continue",
         password: "Password",
         remember: "Keep me signed in",
-        remember_hint: "Use this only on a device that nobody else uses.",
+        remember_hint: "Do not use this on a device that other people use.",
         out_of_date: "This page was out of date. Please sign in again.",
         without_cookie: "This page was open for too long, or your browser blocks the cookies of this site. Please try again.",
         cookies_blocked: "If you have just signed in, your browser blocks the cookies of this site. Allow them, and sign in again.",
