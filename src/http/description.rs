@@ -26,11 +26,11 @@ impl Description {
     /// Returns whether the client already has this description, according to `If-None-Match` ([RFC 9110 section
     /// 13.1.2](https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2)).
     fn is_cached(&self, headers: &HeaderMap) -> bool {
-        let own = self.etag.as_bytes();
+        let own_tag = self.etag.as_bytes();
         headers.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(
             |tag| {
                 let tag = tag.trim_ascii();
-                tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == own
+                tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == own_tag
             },
         )
     }
@@ -48,7 +48,7 @@ impl Description {
     }
 }
 
-/// `GET /openapi.json` of the admin listener.
+/// Handler of `GET /openapi.json` on the admin listener.
 #[handler]
 impl Description {
     async fn handle(&self, request: &mut Request, response: &mut Response) {

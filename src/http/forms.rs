@@ -1,6 +1,6 @@
 //! Forms that need no session, such as the login form: the values of their fields, and the tokens that bind a form to a browser.
 //!
-//! A form without a session is bound to a cookie of its own, because there is no session cookie yet. This protects against [login
+//! A form without a session is bound to a separate cookie, because there is no session cookie yet. This protects against [login
 //! CSRF](https://en.wikipedia.org/wiki/Cross-site_request_forgery#Forging_login_requests).
 
 use crate::http::body::Submission;
@@ -11,7 +11,7 @@ use crate::id::FormId;
 use crate::seal::SealedToken;
 use crate::session::form::FormBinding;
 
-/// Values that the fields of a form have when it is shown.
+/// Initial values of the fields of a form.
 #[derive(Debug, Default)]
 pub(crate) struct FormValues {
     pub(crate) login: String,
@@ -20,7 +20,7 @@ pub(crate) struct FormValues {
 }
 
 impl FormValues {
-    /// Maximum length of a login name that is shown again. No account has a longer one.
+    /// Maximum length of a login name that is shown again. No account has a longer login name.
     const MAX_LOGIN_BYTES: usize = 256;
 
     /// Returns the values that the user submitted.
@@ -54,7 +54,7 @@ pub(crate) struct LoginFormTokens {
 
 impl LoginFormTokens {
     /// Returns new tokens. If the browser has a valid login form cookie, they keep its form id, so that forms in several tabs
-    /// stay valid. Their lifetime starts again.
+    /// stay valid. The lifetime of the new tokens starts now.
     pub(crate) fn of(context: &Context) -> Result<Self, Problem> {
         let app = &context.app;
         let now = context.now();

@@ -1,4 +1,4 @@
-//! Identity headers: response headers of a verify request that tell the application behind a proxy who the user is.
+//! Identity headers: headers of a verify response that identify the user to the application behind a proxy.
 //!
 //! Every 200 of a verify route has all of them, even those without a value. If one were missing, some proxies would forward the
 //! header of that name that the client sent.
@@ -11,8 +11,9 @@ use salvo::hyper::body::Bytes;
 
 use crate::session::claims::Claims;
 
-/// Names of the identity headers. Each fact has two names: that of Authelia (`remote-*`) and that of oauth2-proxy
-/// (`x-auth-request-*`). The last one is the absolute deadline in Unix seconds, which a renewal does not change.
+/// Names of the identity headers. A fact has two headers: one with the name that Authelia uses (`remote-*`), and one with the
+/// name that oauth2-proxy uses (`x-auth-request-*`). The last header is the absolute deadline in Unix seconds, which a renewal
+/// does not change. It has only one name.
 static NAMES: [HeaderName; 9] = [
     HeaderName::from_static("remote-user"),
     HeaderName::from_static("x-auth-request-user"),
@@ -27,7 +28,7 @@ static NAMES: [HeaderName; 9] = [
 
 /// Bytes to percent-encode in login names, roles and email addresses: every byte that is not visible ASCII.
 const INVISIBLE: &AsciiSet = &CONTROLS.add(b' ');
-/// Bytes to percent-encode in display names: those of [`INVISIBLE`], and `%`, so that decoding returns the original text.
+/// Bytes to percent-encode in display names: the bytes in [`INVISIBLE`], and `%`, so that decoding returns the original text.
 const INVISIBLE_AND_PERCENT: &AsciiSet = &INVISIBLE.add(b'%');
 
 /// Returns all identity headers with empty values, in the order that [`write()`] needs.
@@ -37,10 +38,11 @@ pub(super) fn empty_headers() -> HeaderMap {
 
 /// Returns whether a map begins with the names of the identity headers, in the order of [`empty_headers`].
 pub(super) fn begins_with_identity_headers(headers: &HeaderMap) -> bool {
-    NAMES.iter().zip(headers.keys()).all(|(own, name)| own == name) && headers.len() >= NAMES.len()
+    NAMES.iter().zip(headers.keys()).all(|(expected, name)| expected == name) && headers.len() >= NAMES.len()
 }
 
-/// Writes the facts of a session into a map that begins with the headers of [`empty_headers`]. Facts that are empty stay empty.
+/// Writes the facts of a session into a map that begins with the headers of [`empty_headers`]. An empty fact
+/// leaves its headers empty.
 ///
 /// This is on the fast path. So it iterates over the headers instead of looking up each name, and all values share one buffer.
 pub(super) fn write(claims: &Claims<'_>, headers: &mut HeaderMap) {

@@ -22,8 +22,9 @@ impl Object {
         Self(Vec::with_capacity(512))
     }
 
+    /// Writes the name of a member. Returns the buffer, to which the caller appends the value.
     #[inline]
-    fn value_of(&mut self, Name(name): Name) -> &mut Vec<u8> {
+    fn begin_member(&mut self, Name(name): Name) -> &mut Vec<u8> {
         self.0.extend_from_slice(name.as_bytes());
         &mut self.0
     }
@@ -31,20 +32,20 @@ impl Object {
     /// Adds a text, and escapes it if necessary.
     #[inline]
     pub(super) fn text(mut self, name: Name, text: &str) -> Self {
-        push_text(self.value_of(name), text);
+        push_text(self.begin_member(name), text);
         self
     }
 
     /// Adds a text that needs no escaping, such as digits or base64url.
     #[inline]
     pub(super) fn plain(mut self, name: Name, text: &[u8]) -> Self {
-        push_quoted(self.value_of(name), text);
+        push_quoted(self.begin_member(name), text);
         self
     }
 
     /// Adds a list of texts.
     pub(super) fn list<'t>(mut self, name: Name, texts: impl Iterator<Item = &'t str>) -> Self {
-        let out = self.value_of(name);
+        let out = self.begin_member(name);
         out.push(b'[');
         for (number, text) in texts.enumerate() {
             if number > 0 {
@@ -59,14 +60,14 @@ impl Object {
     /// Adds a number.
     #[inline]
     pub(super) fn number(mut self, name: Name, number: u64) -> Self {
-        self.value_of(name).extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.begin_member(name).extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self
     }
 
     /// Adds a boolean.
     #[inline]
     pub(super) fn boolean(mut self, name: Name, is_true: bool) -> Self {
-        self.value_of(name).extend_from_slice(if is_true { b"true" } else { b"false" });
+        self.begin_member(name).extend_from_slice(if is_true { b"true" } else { b"false" });
         self
     }
 
@@ -106,9 +107,9 @@ fn is_plain(text: &[u8]) -> bool {
     words.iter().chain([&last]).all(|word| is_plain_word(u64::from_ne_bytes(*word)))
 }
 
-/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses the tests for a zero byte and for
-/// a byte below a limit of [Bit Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord), which are
-/// exact for a word.
+/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses two tests of [Bit
+/// Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord): for a zero byte, and for a byte below a
+/// limit. Both tests are exact for the word as a whole.
 const fn is_plain_word(word: u64) -> bool {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     const TOP_BITS: u64 = EACH << 7;
@@ -138,8 +139,8 @@ mod tests {
                 .number(name!("number"), number)
                 .boolean(name!("yes"), true)
                 .boolean(name!("no"), false);
-            let read: serde_json::Value = serde_json::from_slice(&object.finish()).expect("JSON");
-            prop_assert_eq!(read, json!({ "text": first, "plain": "a-_9", "list": texts, "number": number, "yes": true, "no": false }));
+            let parsed: serde_json::Value = serde_json::from_slice(&object.finish()).expect("JSON");
+            prop_assert_eq!(parsed, json!({ "text": first, "plain": "a-_9", "list": texts, "number": number, "yes": true, "no": false }));
         }
     }
 

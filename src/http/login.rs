@@ -15,7 +15,7 @@ use crate::http::reply::Reply;
 use crate::http::sign_in::{SessionOptions, authenticate, start_session};
 use crate::web::cookie::CookieChange;
 
-/// Handles `POST /auth/login`. If a form fails, the response is the form again, with the error.
+/// Handles `POST /auth/login`. If the login with a form fails, the response is the form with the error.
 pub(crate) async fn login(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let mut values = FormValues::default();
     match sign_in(context, request, &mut values).await {

@@ -29,28 +29,29 @@ use crate::web::cookie::CookieChange;
 /// Page after the logout of a form without a return URL.
 const AFTER_SIGN_OUT: &str = "/auth/login?signed-out";
 
-/// Handles `POST /auth/logout`: ends the sessions that came with the request. A repeated logout succeeds, too.
+/// Handles `POST /auth/logout`: ends the sessions that came with the request. A repeated logout also succeeds.
 pub(crate) async fn logout(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(context, request).await?;
     end(context, &submission, &presented, Vec::new()).await
 }
 
-/// Handles `POST /auth/logout/all`: ends every session of the account. Requires a live session, or one that an earlier request of
-/// this type has ended, so that a client can repeat a request that failed. If the list is stale, the session counts as live.
+/// Handles `POST /auth/logout/all`: ends every session of the account. Requires a live session, or a session that an earlier
+/// request to this route has ended, so that a client can repeat a request that failed. If the revocation list is stale, the
+/// session counts as live.
 pub(crate) async fn logout_all(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let (submission, presented) = read(context, request).await?;
-    let all = all_sessions(context, &presented)?;
-    end(context, &submission, &presented, all).await
+    let account_entries = entries_for_all_sessions(context, &presented)?;
+    end(context, &submission, &presented, account_entries).await
 }
 
 /// Returns the entries that revoke all sessions of the account.
-fn all_sessions(context: &Context, presented: &[PresentedSession]) -> Result<Vec<Revocation>, Problem> {
-    let all = |sub: &str, generation: u64| Revocation::Subject { sub: sub.into(), below: generation + 1 };
+fn entries_for_all_sessions(context: &Context, presented: &[PresentedSession]) -> Result<Vec<Revocation>, Problem> {
+    let entry = |sub: &str, generation: u64| Revocation::Subject { sub: sub.into(), below: generation + 1 };
     let live = context.verify(context.site()?, context.now(), context.renewal_window(), |session| {
         let identity = &session.claims().identity;
-        all(identity.sub, identity.account_generation)
+        entry(identity.sub, identity.account_generation)
     });
-    live.map(|all| vec![all]).or_else(|refusal| {
+    live.map(|entry| vec![entry]).or_else(|refusal| {
         let may_end_all = |token: &&PresentedSession| match refusal {
             // An earlier request has revoked all sessions of the account, perhaps without a commit. The committer waits for the
             // commit.
@@ -60,7 +61,7 @@ fn all_sessions(context: &Context, presented: &[PresentedSession]) -> Result<Vec
             Refusal::Missing | Refusal::Invalid(_) | Refusal::Expired => false,
         };
         let entries: Vec<_> =
-            presented.iter().filter(may_end_all).map(|token| all(&token.sub, token.account_generation)).collect();
+            presented.iter().filter(may_end_all).map(|token| entry(&token.sub, token.account_generation)).collect();
         if entries.is_empty() { Err(Problem::Session(refusal)) } else { Ok(entries) }
     })
 }
@@ -103,18 +104,18 @@ async fn may_be_live_on_other_node(context: &Context, submission: &Submission) -
     Ok(nodes.iter().any(|node| not_opened.iter().any(|(kid, reason)| can_open(node, *kid, *reason))))
 }
 
-/// Revokes the sessions that came with the request, and the entries in `all`. Waits for the commit.
+/// Revokes the sessions that came with the request, and adds `account_entries`. Waits for the commit.
 async fn end(
     context: &Context,
     submission: &Submission,
     presented: &[PresentedSession],
-    all: Vec<Revocation>,
+    account_entries: Vec<Revocation>,
 ) -> Result<Reply, Problem> {
     let app = &context.app;
     let client = context.client();
     let write_audit_event = |new: &Revocation| match new {
         Revocation::Session { sid, .. } => {
-            // A session that ended with the generation of its account already has an audit event.
+            // If all sessions of the account were revoked before, an audit event for them was already written.
             if let Some(token) = presented.iter().find(|token| token.sid == *sid && !token.is_generation_revoked) {
                 audit::signing_out(*sid, &token.sub, client);
             }
@@ -123,7 +124,7 @@ async fn end(
             audit::signing_out_everywhere(sub, client)
         }
     };
-    let revokes = presented.iter().map(Revocation::from).chain(all).collect();
+    let revokes = presented.iter().map(Revocation::from).chain(account_entries).collect();
     let outcome = app.committer.revoke_with(revokes, write_audit_event).await;
     SIGN_OUTS.add(if outcome.is_ok() { SignOut::Durable } else { SignOut::NotDurable } as usize);
     outcome.map_err(|_| Problem::NotDurable)?;

@@ -14,12 +14,12 @@ use crate::metrics::{MISSPELT_RULES, RuleName};
 
 /// Counts misspelt rules among the unknown parameters of one query.
 #[derive(Debug)]
-pub(super) struct MisspeltRules {
+pub(super) struct MisspeltRuleCounter {
     /// Number of names that were inspected.
     inspected: usize,
 }
 
-impl MisspeltRules {
+impl MisspeltRuleCounter {
     /// Maximum number of parameters that are inspected in one query.
     const MAX_NAMES: usize = 16;
     /// Maximum length of a name that is inspected. Longer names are not similar to a rule.
@@ -30,7 +30,7 @@ impl MisspeltRules {
         Self { inspected: if is_repeated { Self::MAX_NAMES } else { 0 } }
     }
 
-    /// Counts and logs an unknown parameter if its name is similar to that of a rule.
+    /// Counts and logs an unknown parameter if its name is similar to the name of a rule.
     pub(super) fn count(&mut self, name: &str) {
         self.inspected += 1;
         if self.inspected > Self::MAX_NAMES || name.len() > Self::MAX_NAME_BYTES {
@@ -43,7 +43,7 @@ impl MisspeltRules {
         }
     }
 
-    /// Counts the rules in the query of a verify request that has its rules in the path. There, each of them is ignored.
+    /// Counts the rules in the query of a verify request whose rules are in its path. All rules in such a query are ignored.
     pub(super) fn count_in_query(mut self, query: Option<&str>) {
         for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).take(Self::MAX_NAMES) {
             self.count(&name);
@@ -51,7 +51,7 @@ impl MisspeltRules {
     }
 }
 
-/// Returns the rule with the most similar name. Case and punctuation do not count. The names may differ by one letter that is
+/// Returns the first rule whose name is similar. Case and punctuation do not count. The names may differ by one letter that is
 /// wrong, missing, added or swapped with its neighbour, or by two such letters in a name of more than five letters (an [edit
 /// distance](https://en.wikipedia.org/wiki/Damerau%E2%80%93Levenshtein_distance)).
 fn similar_rule(name: &str) -> Option<RuleName> {

@@ -98,7 +98,7 @@ pub(crate) struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    /// Marks the page as one that shows an error. Its title then begins with "Error".
+    /// Sets whether the page shows an error. The title of such a page begins with "Error".
     pub(crate) fn of_error(self, is_error: bool) -> Self {
         Self { is_error, ..self }
     }
@@ -109,15 +109,15 @@ impl Shell<'_> {
     }
 }
 
-/// Returns the Content-Security-Policy of every page ([CSP level 3](https://www.w3.org/TR/CSP3/)): no script, nothing inline and
-/// nothing of other origins.
+/// Returns the Content-Security-Policy of every page ([CSP level 3](https://www.w3.org/TR/CSP3/)): no scripts, no inline
+/// styles, and no content from other origins.
 ///
 /// Browsers apply `form-action` to the form and to every redirect after it. After a login, these are redirects of the
 /// application, and may lead to any origin. So `form-action` allows schemes: `https:`, and `http:` if one of
 /// `http.public_origins` has it.
 pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
-    let is_plain = hosts.origins().any(|origin| !origin.is_secure());
-    HeaderValue::from_static(if is_plain {
+    let has_plain_http = hosts.origins().any(|origin| !origin.is_secure());
+    HeaderValue::from_static(if has_plain_http {
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https: http:; frame-ancestors 'none'; base-uri 'none'"
     } else {
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https:; frame-ancestors 'none'; base-uri 'none'"
@@ -126,13 +126,13 @@ pub(crate) fn policy(hosts: &Hosts) -> HeaderValue {
 
 /// Returns the HTML of a page.
 pub(super) fn render(page: &impl Template) -> String {
-    page.render().expect("writing to memory cannot fail, and no template calls anything else that can")
+    page.render().expect("writing to memory cannot fail, and the templates call no other function that can fail")
 }
 
 /// Value of a page's `Content-Type` field.
 pub(super) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-/// `GET /auth/login`.
+/// Page of `GET /auth/login`.
 #[derive(Debug, Template)]
 #[template(path = "sign_in.html")]
 pub(crate) struct SignInPage<'a> {
@@ -148,7 +148,7 @@ pub(crate) struct SignInPage<'a> {
     pub(crate) form_error: Option<&'a str>,
 }
 
-/// `GET /auth/status`, for a navigation.
+/// Page of `GET /auth/status` for a navigation.
 #[derive(Debug, Template)]
 #[template(path = "session.html")]
 pub(crate) struct SessionPage<'a> {
@@ -165,7 +165,7 @@ pub(crate) struct SessionPage<'a> {
     pub(crate) notice: Option<&'static str>,
 }
 
-/// `GET /auth/password`.
+/// Page of `GET /auth/password`.
 #[derive(Debug, Template)]
 #[template(path = "password.html")]
 pub(crate) struct PasswordPage<'a> {
@@ -186,7 +186,7 @@ pub(crate) struct ForcedChange<'a> {
     pub(crate) remember: bool,
 }
 
-/// `GET /auth/reauthenticate`.
+/// Page of `GET /auth/reauthenticate`.
 #[derive(Debug, Template)]
 #[template(path = "reauthenticate.html")]
 pub(crate) struct ReauthenticatePage<'a> {

@@ -26,7 +26,7 @@ use crate::session::form::FormBinding;
 use crate::store::{Revocation, StoreError};
 use crate::web::cookie::CookieChange;
 
-/// Page after a form has changed the password of a session.
+/// Page to which the browser is redirected after a form with a session has changed the password.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
 /// Handles `GET /auth/password`: the form.
@@ -34,7 +34,8 @@ pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
     context.redirect_to_login(&ReturnUrl::own("/auth/password"), form(context, None))
 }
 
-/// Handles `POST /auth/password`: JSON or a form with `old_password` and `new_password`. Without a session, also `login`.
+/// Handles `POST /auth/password`: JSON or a form with `old_password` and `new_password`. Without a session, `login`
+/// is also required.
 pub(crate) async fn password(context: &Context, request: &mut Request) -> Result<Reply, Problem> {
     let mut values = FormValues::default();
     match change(context, request, &mut values).await {
@@ -56,8 +57,8 @@ async fn change(context: &Context, request: &mut Request, values: &mut FormValue
     *values = FormValues::of_submission(&submission, context);
     check_form(context, &submission)?;
     let body = PasswordChange::parse(submission.required_type()?, &submission.body)?;
-    let PasswordChange { login_name, remember, old_password, new_password, is_confirmed: is_repeated } = body;
-    check_new(&old_password, &new_password, is_repeated)?;
+    let PasswordChange { login_name, remember, old_password, new_password, is_confirmed } = body;
+    check_new(&old_password, &new_password, is_confirmed)?;
     let purpose = Purpose::PasswordChange;
     let user = match login_name {
         Some(login_name) => User::Named(login_name),
@@ -103,9 +104,9 @@ fn check_form(context: &Context, submission: &Submission) -> Result<(), Problem>
     submission.check_token(context, |bound| bound == FormBinding::Session(current.sid))
 }
 
-/// Checks the new password as far as possible before the old one is checked.
-fn check_new(old: &Password, new: &Password, is_repeated: bool) -> Result<(), Problem> {
-    if !is_repeated {
+/// Makes the checks of the new password that are possible before the old password is checked.
+fn check_new(old: &Password, new: &Password, is_confirmed: bool) -> Result<(), Problem> {
+    if !is_confirmed {
         return Err(Problem::PasswordsDiffer);
     }
     new.check_new().map_err(Problem::NewPassword)?;

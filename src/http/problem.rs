@@ -1,10 +1,10 @@
-//! Every error that a client can see. A navigation gets a page, and other requests get `application/problem+json` ([RFC
-//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that tells the client what to
-//! do.
+//! The errors that a client can receive. A navigation gets a page, and other requests get `application/problem+json` ([RFC
+//! 9457](https://www.rfc-editor.org/rfc/rfc9457)) with a `reason` that never changes and a `detail` that describes the error and
+//! what to do.
 //!
 //! Invariant: a response does not reveal the exact cause of a refusal. Only the log has it.
 //!
-//! `details.rs` has the texts for programs, and `page_texts.rs` selects those for pages. Called by `reply.rs`.
+//! `details.rs` has the texts for programs, and `page_texts.rs` selects the texts for pages. Called by `reply.rs`.
 
 mod details;
 mod page_texts;
@@ -82,14 +82,14 @@ pub(crate) enum Reason {
     Error,
 }
 
-/// An error that a client can see. `details.rs` has the status, reason and text of each variant.
+/// An error that a client can receive. `details.rs` has the status, reason and text of each variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Problem {
     /// The request has no live session.
     Session(Refusal),
     /// The account is unknown or disabled, or the password is wrong. The client cannot distinguish these cases.
     Credentials,
-    /// The password is not that of the user of the live session.
+    /// The password is wrong for the user of the live session.
     WrongPassword,
     /// The account changed while its password was checked.
     AccountChanged,
@@ -143,7 +143,7 @@ pub(crate) enum Problem {
     AdminMisdirected,
     /// Another site may have made the browser send the request.
     CrossSite,
-    /// The form has no CSRF token, or that of another session or login form.
+    /// The form has no CSRF token, or the token of another session or login form.
     FormToken,
     /// A rule of a verify request is invalid.
     Rule,
@@ -180,7 +180,8 @@ impl Problem {
         matches!(self, Self::Credentials | Self::WrongPassword | Self::AccountChanged)
     }
 
-    /// Returns whether the form can be shown again with this error, because its session is live.
+    /// Returns whether a form can be shown again with this error. This is not possible if the session is not live, or if the host
+    /// or the sender of the request is not accepted.
     pub(crate) const fn is_shown_in_form(self) -> bool {
         !matches!(
             self,
@@ -212,10 +213,7 @@ impl Problem {
         let body = serde_json::to_string(&body).expect("texts and a number can be written");
         self.write_fields(status, cookie, headers);
         headers.insert(CONTENT_TYPE, refusal::PROBLEM_JSON);
-        format!(
-            "{body}
-"
-        )
+        format!("{body}\n")
     }
 
     /// Writes the header fields that pages and responses for programs share.
@@ -243,7 +241,7 @@ impl Problem {
         }
     }
 
-    /// Writes the header fields of the response for a navigation, and returns its page. `host` and `path` are those of the
+    /// Writes the header fields of the response for a navigation, and returns its page. `host` and `path` belong to the
     /// request.
     pub(crate) fn render_page(
         self,
@@ -288,8 +286,8 @@ impl From<BadAuthority> for Problem {
 }
 
 impl From<CheckerError> for Problem {
-    fn from(not_done: CheckerError) -> Self {
-        match not_done {
+    fn from(error: CheckerError) -> Self {
+        match error {
             CheckerError::Overloaded => Self::Busy,
             CheckerError::Failed => Self::Status(StatusCode::INTERNAL_SERVER_ERROR),
         }

@@ -18,7 +18,8 @@ use crate::web::cookie::CookieChange;
 /// Handles `GET /auth/reauthenticate`: the form. `rd` in the query is the return URL.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
     let rd = context.return_url().unwrap_or_else(|| context.app.pages.home.clone());
-    // A user without a session logs in and so gives the password. A step-up is not needed after that, so the login leads to `rd`.
+    // A user without a session is redirected to the login page, and gives the password there. So no step-up is needed after it,
+    // and the login returns to `rd`.
     context.redirect_to_login(&rd, form(context, &rd, None))
 }
 

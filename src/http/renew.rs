@@ -9,7 +9,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::session::lifetime::Deadlines;
 
-/// Query parameter that `/auth/renew` adds to the return URL. It tells the verify route that the browser was already redirected,
+/// Query parameter that `/auth/renew` adds to the return URL. It shows the verify route that the browser was already redirected,
 /// so there is at most one redirect to `/auth/renew`. The verify route removes it again.
 const MARKER: &str = "sealjar-renewed";
 
@@ -41,8 +41,8 @@ pub(super) fn without_marker(target: &str) -> Option<String> {
     if !query.split('&').any(|pair| pair == MARKER) {
         return None;
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| *pair != MARKER).collect();
-    Some(if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) })
+    let other_pairs: Vec<&str> = query.split('&').filter(|pair| *pair != MARKER).collect();
+    Some(if other_pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", other_pairs.join("&")) })
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     fn removing_the_marker_restores_the_url() {
         for url in ["/", "/a", "/a?b", "/a?b=c&d=%20", "/?", "/a?b=1;2,3", "/a??"] {
             let marked = with_marker(url);
-            let restored = without_marker(&marked).expect("it has the marker");
+            let restored = without_marker(&marked).expect("the URL has the marker");
             // An empty query is removed with the marker.
             assert_eq!(restored.trim_end_matches('?'), url.trim_end_matches('?'), "{marked}");
             assert_eq!(without_marker(&restored), None);

@@ -7,9 +7,9 @@
 //!
 //! | refused | reason |
 //! |---|---|
-//! | another host | the link would lead from this site's sign-in page to a copy of the site |
-//! | `//`, `/\`, `/%2F` or `/%5C` at the start | browsers, or proxies that decode, read what follows as a host |
-//! | a raw backslash in the path | browsers read it as a slash; they never send one in a path |
+//! | another host | a link could lead from this site's login page to another host with a copy of the site |
+//! | `//`, `/\`, `/%2F` or `/%5C` at the start | browsers, or proxies that decode the path, read the following text as a host |
+//! | a raw backslash in the path | browsers read it as a slash, and never send it in a path |
 //! | dot segments | after `/..` or `/.` is removed, the path may begin with `//` |
 //! | encoded control characters in the path | proxies decode a path and may write it into a header field: `%0D%0A` would begin another field |
 //! | characters that are not visible ASCII | they are not allowed in a header field, and browsers remove tabs and line breaks from a URL |
@@ -71,8 +71,8 @@ impl ReturnUrl {
         })
     }
 
-    /// Parses a return URL on the host of the origin `own_origin`: a path, or an absolute URL. Of an absolute URL, only path,
-    /// query and fragment are kept.
+    /// Parses a return URL on the host of the origin `own_origin`: a path, or an absolute URL. Only the path,
+    /// query and fragment of an absolute URL are kept.
     pub(crate) fn on_host(text: &str, own_origin: &Origin) -> Option<Self> {
         let path = if text.starts_with('/') { Cow::Borrowed(text) } else { path_on_host(text, own_origin)? };
         (is_path(&path) && is_short(&path)).then(|| Self(path.into_owned()))
@@ -113,8 +113,9 @@ fn path_below_the_domain<'t>(text: &'t str, hosts: &Hosts) -> Option<&'t str> {
     origin.to_string().starts_with(&format!("{scheme}://")).then_some(path)
 }
 
-/// Returns the path of an absolute URL if its host and port are those of `own_origin`. The scheme may be `http` or `https`: a
-/// proxy behind another proxy that terminates TLS may send `http`. The result names no host, so it cannot lead to another one.
+/// Returns the path of an absolute URL if its host and port are the same as in `own_origin`. The scheme may be `http` or `https`: a
+/// proxy behind another proxy that terminates TLS may send `http`. The result contains no host, so it cannot lead to another
+/// host.
 fn path_on_host<'t>(text: &'t str, own_origin: &Origin) -> Option<Cow<'t, str>> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -122,7 +123,7 @@ fn path_on_host<'t>(text: &'t str, own_origin: &Origin) -> Option<Cow<'t, str>> 
     own_origin.is_named_by(authority.as_bytes()).then_some(path)
 }
 
-/// Returns whether a path belongs to this server: `/auth` or below. There need not be a page at this path.
+/// Returns whether a path belongs to this server: `/auth` or below. A page at this path is not required to exist.
 pub(super) fn is_own_page(path: &str) -> bool {
     let page = before_query(path);
     page == "/auth" || page.starts_with("/auth/")

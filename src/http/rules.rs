@@ -1,9 +1,9 @@
 //! Rules of a verify request: `role=`, `max_age=`, `csrf=`, `renew=` and `preflight=`.
 //!
 //! The rules are either in the path of the verify request or in its query. In the path, only the operator writes them: an unknown
-//! rule is an error. In the query, a client may add parameters, because some proxies append the client's query. So a rule in the
-//! query can only make access stricter: if a rule is repeated, all of them apply. An invalid rule is an error. An unknown
-//! parameter is ignored, and counted if its name is similar to a rule (`misspelt.rs`).
+//! rule is an error. In the query, a client may add parameters, because some proxies append the client's query. So the
+//! rules in a query can only restrict access: if a rule is repeated, every occurrence applies. An invalid rule is an error. An
+//! unknown parameter is ignored, and counted if its name is similar to a rule (`misspelt.rs`).
 //!
 //! Called by `verify.rs`.
 
@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::account::Roles;
 use crate::clock::UnixTime;
-use crate::http::misspelt::MisspeltRules;
+use crate::http::misspelt::MisspeltRuleCounter;
 use crate::session::claims::Claims;
 
 /// Rules of one verify request.
@@ -45,13 +45,13 @@ pub(crate) enum Unmet {
     Age,
 }
 
-/// Maximum number of `role=` rules. More are an error.
+/// Maximum number of `role=` rules. More rules are an error.
 const MAX_ROLE_RULES: usize = 32;
 const PREFLIGHT: &str = "preflight";
 
 impl<'q> Rules<'q> {
     /// Reads the rules among the parameters of a query. Ignores other parameters.
-    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: MisspeltRules) -> Result<Self, BadRule> {
+    pub(crate) fn of_query(query: Option<&'q str>, mut misspelt: MisspeltRuleCounter) -> Result<Self, BadRule> {
         let mut rules = Self::default();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if name == PREFLIGHT || !rules.add(&name, value)? {
@@ -86,7 +86,8 @@ impl<'q> Rules<'q> {
         }
     }
 
-    /// Adds a rule. Returns `false` if there is no rule with this name.
+    /// Adds a rule. Returns `false` if there is no such rule. `renew` and `preflight` are rules only with the value `redirect` or
+    /// `1`.
     fn add(&mut self, name: &str, value: Cow<'q, str>) -> Result<bool, BadRule> {
         match name {
             "role" if value.split(',').all(Roles::is_role) && self.roles.len() < MAX_ROLE_RULES => {
@@ -107,7 +108,7 @@ impl<'q> Rules<'q> {
 
     /// Checks that a live session meets the rules.
     pub(crate) fn check(&self, claims: &Claims<'_>, now: UnixTime) -> Result<(), Unmet> {
-        let has_role = |role: &str| claims.identity.roles().any(|held| held == role);
+        let has_role = |role: &str| claims.identity.roles().any(|session_role| session_role == role);
         if !self.roles.iter().all(|any_of| any_of.split(',').any(has_role)) {
             return Err(Unmet::Role);
         }
@@ -130,7 +131,7 @@ mod tests {
     use crate::session::claims::{Flags, Methods};
 
     fn of_query(query: Option<&str>) -> Result<Rules<'_>, BadRule> {
-        Rules::of_query(query, MisspeltRules::new(false))
+        Rules::of_query(query, MisspeltRuleCounter::new(false))
     }
 
     fn claims(roles: &'static str, authenticated_at: u64) -> Claims<'static> {
@@ -186,8 +187,8 @@ mod tests {
             let rules = of_query(Some(query)).expect("well formed");
             assert_eq!(rules.check(&session, UnixTime(1100)), expected, "{query}");
         }
-        let ahead = claims("", 1150);
-        assert_eq!(of_query(Some("max_age=1")).expect("well formed").check(&ahead, UnixTime(1100)), Ok(()));
+        let from_the_future = claims("", 1150);
+        assert_eq!(of_query(Some("max_age=1")).expect("well formed").check(&from_the_future, UnixTime(1100)), Ok(()));
     }
 
     #[test]

@@ -17,11 +17,11 @@ use crate::session::{PresentedSession, Refusal, SealedSession, Verified};
 use crate::web::cookie::{CookieChange, renewal_window};
 
 impl Context {
-    /// Verifies the session of a site, and calls `accept` with it if it is live. Ends a session whose cookie is used in two
-    /// places. `window` is the renewal window for the client's request.
+    /// Verifies the session of a site, and calls `accept` with it if it is live. Ends the session if its cookie was copied
+    /// (`session/copy_detection.rs`). `window` is the renewal window for the client's request.
     ///
     /// # Errors
-    /// The refusal. If several cookies were refused, it is that of the cookie that passed the most checks.
+    /// The reason for the refusal. If several cookies were refused, the reason belongs to the cookie that passed the most checks.
     pub(super) fn verify<R>(
         &self,
         site: Site,
@@ -49,12 +49,12 @@ impl Context {
 
     /// Returns whether a session cookie or a login form cookie names a key that is not in the key ring.
     pub(super) fn has_unknown_key(&self) -> bool {
-        let lacks = |cookie| self.app.sessions.lacks_key_of_cookies(self.cookies(), cookie);
-        lacks(self.app.cookies.session()) || lacks(&self.app.cookies.form)
+        let names_unknown_key = |cookie| self.app.sessions.lacks_key_of_cookies(self.cookies(), cookie);
+        names_unknown_key(self.app.cookies.session()) || names_unknown_key(&self.app.cookies.form)
     }
 
-    /// Returns the renewal window for the response to this request. A verify request has another one, that of the client's
-    /// request.
+    /// Returns the renewal window for the response to this request. The window of a verify request depends on
+    /// the client request instead.
     pub(super) fn renewal_window(&self) -> RenewalWindow {
         renewal_window(Some(self.method()))
     }

@@ -1,4 +1,4 @@
-//! JSON form of a session, for its user. Responses of `/auth/status` and of a login have it.
+//! JSON form of a session, for its user. It is the body of the responses of `/auth/status` and of a login.
 
 use utoipa::ToSchema;
 
@@ -18,13 +18,13 @@ pub(crate) struct SessionView<'a> {
     sid: Sid,
     /// Id of the account, which never changes.
     sub: &'a str,
-    /// The name that the user logs in with.
+    /// The name with which the user logs in.
     login_name: &'a str,
     /// The display name; may be empty.
     display_name: &'a str,
     /// The email address; may be empty.
     email: &'a str,
-    // A list in JSON, and here a text with commas.
+    // In JSON, this is a list. Here, it is one text, in which commas separate the roles.
     /// The roles of the account when the session started.
     #[schema(value_type = Vec<String>)]
     roles: &'a str,

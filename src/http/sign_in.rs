@@ -1,9 +1,10 @@
-//! From a password to a new session: the steps that login, step-up and change of the password share.
+//! The steps from a password to a new session. Login, step-up and change of the password share them.
 //!
 //! Invariants:
 //!
 //! - The generations of the account and of the store are read *before* the password is hashed, and sealed into the claims. If the
-//!   password is changed meanwhile, the account's generation is higher, and a session from the old password is refused.
+//!   password is changed meanwhile, the account's generation is higher, and a session that starts with the old password is
+//!   refused.
 //! - All sessions that came with the request are revoked, and the new session has a new random sid. So an attacker who plants a
 //!   cookie in a browser does not get the user's session ([session
 //!   fixation](https://owasp.org/www-community/attacks/Session_fixation)).
@@ -56,11 +57,12 @@ impl CurrentSession {
                 app_data: claims.app_data.into(),
             })
         });
-        // No account can have this login name. An application with the same keys may have sealed it.
+        // If the login name of the session is invalid, no account can have it. An application with the same keys may have sealed
+        // the session.
         current.map_err(Problem::Session)?.ok_or(Problem::AccountChanged)
     }
 
-    /// Returns whether the session has been revoked since it was verified, such as in another tab.
+    /// Returns whether the session was revoked after it was verified, for example by a logout in another tab.
     fn is_revoked(&self, context: &Context) -> bool {
         context.app.sessions.revocations().refuses(self.sid, &self.sub, self.account_generation, self.global_generation)
     }
@@ -162,8 +164,8 @@ pub(super) async fn authenticate(
     let now = context.now();
     let presented = app.sessions.presented(context.cookies(), now);
     // In the throttle, a client with a session of this account has its own limit. A session that is not idle is preferred.
-    let is_of_name = |token: &&PresentedSession| *token.login_name == *login_name.as_str() && !token.is_ended;
-    let token = presented.iter().filter(is_of_name).min_by_key(|token| token.is_idle);
+    let has_login_name = |token: &&PresentedSession| *token.login_name == *login_name.as_str() && !token.is_ended;
+    let token = presented.iter().filter(has_login_name).min_by_key(|token| token.is_idle);
     let session = token.map(|token| if token.is_idle { OwnSession::Idle } else { OwnSession::Live(token.sid) });
     let attempt = LoginAttempt { account: &login_name, network: client.network(), session };
     let admitted = app.throttle.admit_or_wait(attempt, || context.now().boot).await;
@@ -198,8 +200,9 @@ type FailedCheck = (Failure, Option<String>);
 
 /// Checks a password against the account with this login name. An outer error means that the password was not checked.
 ///
-/// `presented` are the tokens of the request. `token` is the one of them with which the throttle admitted the attempt. If a token
-/// has a higher generation than its account, the store was rolled back to an old backup. This is noted.
+/// `presented` contains the tokens of the request. `token` is the token among them with which the throttle admitted the
+/// attempt. If a token has a higher generation than its account, the store was rolled back to an old backup. The rollback is
+/// recorded.
 async fn check(
     context: &Context,
     attempt: &mut AdmittedAttempt<'_>,
@@ -234,12 +237,12 @@ async fn check(
             .as_ref()
             .is_some_and(|account| *account.sub == *token.sub && account.generation == token.account_generation)
     };
-    // The throttle admitted the attempt by login name. Only now it is certain whether the token belongs to this account.
+    // The throttle admitted the attempt by login name. Only now is it known whether the token belongs to this account.
     if !token.is_some_and(is_of_account) {
         attempt.charge_without_session(context.now().boot);
     }
-    let lane = if attempt.is_unknown_client() { Priority::Unknown } else { Priority::Known };
-    let verdict = app.passwords.verify(lane, password, stored_hash, may_sign_in).await?;
+    let priority = if attempt.is_unknown_client() { Priority::Unknown } else { Priority::Known };
+    let verdict = app.passwords.verify(priority, password, stored_hash, may_sign_in).await?;
     let Some(account) = account else {
         return Ok(Err((Failure::UnknownAccount, None)));
     };
@@ -272,7 +275,7 @@ async fn check(
 /// live.
 ///
 /// The store may contain a change of the account that this server has not read into its revocation list yet. So the account's
-/// generation is compared with that of the session.
+/// generation is compared with the generation in the session.
 pub(super) async fn authenticate_again(
     context: &Context,
     purpose: Purpose,

@@ -13,7 +13,8 @@ use crate::session::claims::Claims;
 use crate::session::form::FormBinding;
 use crate::session::lifetime::Deadlines;
 
-/// Handles `GET /auth/status`. Returns the session, or the reason why there is none: as JSON, or as a page for a navigation.
+/// Handles `GET /auth/status`. Returns the live session, or the reason why the request has no live session: as JSON, or as a page
+/// for a navigation.
 pub(super) fn status(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;
@@ -37,7 +38,7 @@ pub(super) fn protected(context: &Context) -> Result<Reply, Problem> {
     let served = context.admit()?;
     let app = &context.app;
     let outcome = context.with_session(served.site, context.now(), |session, _| {
-        let sample = Object::new().text(name!("message"), "only a live session sees this");
+        let sample = Object::new().text(name!("message"), "you have a live session");
         let sample = sample.text(name!("login_name"), session.identity.login_name);
         Ok(Reply::json_with(app.prepared.json(served.origin.is_secure()), sample))
     });

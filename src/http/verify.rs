@@ -1,11 +1,12 @@
 //! Forward authentication: the routes `/auth/verify` and below. A reverse proxy sends a *verify request* for each client request.
-//! The response tells the proxy whether to forward the client request to the application, and contains the identity headers of
-//! the user.
+//! The response determines whether the proxy forwards the client request to the application, and contains the identity headers
+//! of the user.
 //!
 //! There are three routes, because proxies use the response in different ways:
 //!
 //! - *Plain* (nginx, Apache): 200, 401 or 403, and never a redirect. A 401 has the URL of the login page in `Location`.
-//! - *Redirect* (Caddy, HAProxy, Traefik): the same, but a navigation that needs a login gets a redirect to the login page.
+//! - *Redirect* (Caddy, HAProxy, Traefik): the same as *plain*, but a navigation that needs a login is redirected to the login
+//!   page.
 //! - *Envoy*: the same as *redirect*. Envoy sends no forwarded headers: the verify request has the client's method and host, and
 //!   its path is a prefix with the rules, followed by the client's path.
 //!
@@ -25,7 +26,7 @@ use salvo::http::uri::Uri;
 use crate::clock::Now;
 use crate::http::context::Context;
 use crate::http::forwarded::{Contradiction, Forwarded};
-use crate::http::misspelt::MisspeltRules;
+use crate::http::misspelt::MisspeltRuleCounter;
 use crate::http::problem::Problem;
 use crate::http::proxy_hints::{self, ForwardedRequest, shortened};
 use crate::http::reply::Reply;
@@ -40,19 +41,20 @@ use crate::web::cookie::{CookieChange, renewal_window};
 use crate::web::csrf;
 use crate::web::hosts::Served;
 
-/// Verify route. The type of the proxy determines which one it uses.
+/// Verify route. The type of the proxy determines which route it uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VerifyRoute {
     /// Route that never redirects.
     Plain,
     /// Route that redirects navigations without a sufficient session.
     Redirect,
-    /// Route that redirects as [`Self::Redirect`], and reads the client's path after the rules.
+    /// Route that redirects like [`Self::Redirect`]. In its path, the client's path follows the rules.
     Envoy,
 }
 
 impl VerifyRoute {
-    /// Returns the verify route that has this path, or `None` for a path of another route. The path is as it was sent.
+    /// Returns the verify route to which a path belongs, or `None` for a path of another route. `path` is the raw path of the
+    /// request, without percent-decoding.
     pub(super) fn of_path(path: &str) -> Option<Self> {
         let below = path.strip_prefix(Self::Plain.path()).filter(|below| below.is_empty() || below.starts_with('/'))?;
         Some(if path == Self::Redirect.path() || below.starts_with("/redirect/") {
@@ -76,7 +78,7 @@ impl VerifyRoute {
     /// Reads the rules of a verify request. On the Envoy route, also returns the client's path and query, which follow the rules.
     ///
     /// The path of a route has one spelling. A path with another spelling is refused, because its rules would be ignored.
-    fn read(self, uri: &Uri, misspelt: MisspeltRules) -> Result<(Rules<'_>, Option<&str>), BadRule> {
+    fn read(self, uri: &Uri, misspelt: MisspeltRuleCounter) -> Result<(Rules<'_>, Option<&str>), BadRule> {
         let below = uri.path().strip_prefix(self.path()).ok_or(BadRule)?;
         let Some(segments) = below.strip_prefix('/') else {
             let has_query_rules = below.is_empty() && self != Self::Envoy;
@@ -90,7 +92,7 @@ impl VerifyRoute {
             // Envoy appends the client's path. A query without such a path comes from the operator's configuration. It may
             // contain rules, which would be ignored.
             Self::Envoy if rest.is_empty() && uri.query().is_some() => return Err(BadRule),
-            Self::Envoy => uri.path_and_query().map(|whole| &whole.as_str()[uri.path().len() - rest.len()..]),
+            Self::Envoy => uri.path_and_query().map(|target| &target.as_str()[uri.path().len() - rest.len()..]),
             Self::Plain | Self::Redirect if rest.is_empty() => {
                 misspelt.count_in_query(uri.query());
                 None
@@ -118,7 +120,7 @@ pub(super) fn envoy(context: &Context) -> Result<Reply, Problem> {
 
 /// A verify request, and the client request that it describes.
 struct VerifyRequest<'r> {
-    shape: VerifyRoute,
+    route: VerifyRoute,
     rules: Rules<'r>,
     /// Host of the client request, and its site.
     served: Cow<'r, Served>,
@@ -128,27 +130,27 @@ struct VerifyRequest<'r> {
     target: Option<&'r str>,
 }
 
-/// Reason why a client request with a live session gets no 200.
+/// Response other than 200 for a client request that has a live session.
 enum Denial {
-    /// The session does not meet the rules.
+    /// An error, because the session does not meet the rules.
     Problem(Problem),
-    /// The browser must first go to this URL.
+    /// A redirect of the browser to this URL.
     Redirect(String),
 }
 
 impl<'r> VerifyRequest<'r> {
     /// Reads the rules and the forwarded headers of a verify request. Forwarded headers are read only from a trusted proxy.
-    fn parse(context: &'r Context, shape: VerifyRoute) -> Result<Self, Problem> {
+    fn parse(context: &'r Context, route: VerifyRoute) -> Result<Self, Problem> {
         let hosts = &context.app.hosts;
         let uri = context.uri();
         let headers = context.headers();
-        // The host of the verify request itself.
+        // The host of the verify request itself. The client request may be for another host.
         let own_host = hosts.check_verify_authority(uri, headers).inspect_err(|_| {
             let host = uri.host().or_else(|| headers.get(HOST)?.to_str().ok()).map(shortened);
             sampled!(WARN, host, "verify request refused: its host is not served; list it in http.public_origins");
         })?;
-        let misspelt = MisspeltRules::new(context.has_reread_keys());
-        let (rules, target_after_rules) = shape.read(uri, misspelt).inspect_err(|BadRule| {
+        let misspelt = MisspeltRuleCounter::new(context.has_reread_keys());
+        let (rules, target_after_rules) = route.read(uri, misspelt).inspect_err(|BadRule| {
             UNREADABLE_RULES.add(0);
             let path = shortened(uri.path());
             sampled!(WARN, path, "verify request refused: invalid rules; correct them in the proxy's configuration");
@@ -175,7 +177,7 @@ impl<'r> VerifyRequest<'r> {
             Problem::Forwarded(HOST_UNKNOWN)
         })?;
         let target = forwarded.target.and_then(|target| str::from_utf8(target).ok());
-        Ok(Self { shape, rules, served, method: forwarded.method, target })
+        Ok(Self { route, rules, served, method: forwarded.method, target })
     }
 
     /// Returns the response: 200 with all identity headers, or the reason for a refusal.
@@ -193,25 +195,25 @@ impl<'r> VerifyRequest<'r> {
                 Problem::Forwarded(METHOD_UNKNOWN)
             })?;
             csrf::check_for_app(method, context.headers(), &self.served.origin)
-                .inspect_err(|_| proxy_hints::log_cross_site(context, self.visit()))?;
+                .inspect_err(|_| proxy_hints::log_cross_site(context, self.forwarded_request()))?;
         }
-        let is_navigation = self.shape != VerifyRoute::Plain && context.is_navigation();
+        let is_navigation = self.route != VerifyRoute::Plain && context.is_navigation();
         let now = context.now();
         let window = renewal_window(self.method.as_ref());
-        let passed = context.verify(self.served.site, now, window, |session| {
+        let outcome = context.verify(self.served.site, now, window, |session| {
             self.check(context, session, now, is_navigation)?;
             let mut headers = app.prepared.passed();
             identity::write(session.claims(), &mut headers);
             let renewed = if self.rules.renew_by_redirect { None } else { context.renew(session, window) };
             Ok(Reply::verify_allowed(headers).cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
         });
-        let problem = match passed {
+        let problem = match outcome {
             Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(Denial::Redirect(location))) => return Ok(Reply::found(&location)),
             Ok(Err(Denial::Problem(problem))) => problem,
             Err(refusal) => Problem::Session(refusal),
         };
-        // Sends the user to the page that can correct the problem. For other problems, there is no such page.
+        // Selects the page on which the user can solve the problem. Other problems have no such page.
         let page = match problem {
             Problem::StepUp => "/auth/reauthenticate",
             _ if problem.needs_login() => "/auth/login",
@@ -225,13 +227,13 @@ impl<'r> VerifyRequest<'r> {
         })
     }
 
-    /// Returns the facts of the client request that log lines report.
-    fn visit(&self) -> ForwardedRequest<'_> {
+    /// Returns the facts of the client request that log lines contain.
+    fn forwarded_request(&self) -> ForwardedRequest<'_> {
         ForwardedRequest { host: &self.served.origin, method: self.method.as_ref(), target: self.target }
     }
 
     /// Returns whether the client request is a [CORS preflight](https://fetch.spec.whatwg.org/#cors-preflight-request). If no
-    /// trusted proxy sent the method, it counts as another request, and this is logged.
+    /// trusted proxy sent the method, returns `false`, and logs this if the request may be a preflight.
     fn is_preflight(&self, context: &Context) -> bool {
         let may_be_preflight = self.method.is_none() && csrf::is_preflight(&Method::OPTIONS, context.headers());
         if may_be_preflight && !context.has_reread_keys() {
@@ -243,8 +245,8 @@ impl<'r> VerifyRequest<'r> {
     /// Checks that a live session meets the rules.
     ///
     /// The rule `renew=redirect` renews the session by a redirect to `/auth/renew` and back, for proxies that drop the
-    /// `Set-Cookie` of the verify response. The URL of the way back has a marker, so a browser that did not store the cookie gets
-    /// only one redirect.
+    /// `Set-Cookie` of the verify response. The URL to which `/auth/renew` redirects has a marker. So a browser that did not
+    /// store the new cookie is redirected only once.
     fn check(&self, context: &Context, session: &Verified<'_>, now: Now, is_navigation: bool) -> Result<(), Denial> {
         let claims = session.claims();
         let origin = &self.served.origin;
@@ -252,13 +254,13 @@ impl<'r> VerifyRequest<'r> {
         self.rules.check(claims, now).map_err(|unmet| {
             Denial::Problem(match unmet {
                 Unmet::Role => {
-                    proxy_hints::log_missing_role(context, self.visit(), claims.identity.sub);
+                    proxy_hints::log_missing_role(context, self.forwarded_request(), claims.identity.sub);
                     Problem::Role
                 }
                 Unmet::Age => Problem::StepUp,
             })
         })?;
-        let may_redirect = self.shape == VerifyRoute::Redirect && self.rules.renew_by_redirect && is_navigation;
+        let may_redirect = self.route == VerifyRoute::Redirect && self.rules.renew_by_redirect && is_navigation;
         let (true, Some(&Method::GET), Some(target)) = (may_redirect, self.method.as_ref(), self.target) else {
             return Ok(());
         };
@@ -275,15 +277,15 @@ impl<'r> VerifyRequest<'r> {
         }
     }
 
-    /// Returns the URL of a page of this server, with the return URL in `rd`. The page is on the host of the client request. But
-    /// if that host is not listed and only below the cookie domain, the page is on the first listed host.
+    /// Returns the URL of a page of this server, with the return URL in `rd`. The page is on the host of the client request. If
+    /// that host is not in `http.public_origins` but below the cookie domain, the page is on the first host in the setting.
     fn page_url(&self, context: &Context, page: &str) -> String {
         let origin = &self.served.origin;
         let target = self.return_target(context.headers());
         match (&self.served, context.app.hosts.first()) {
             (Cow::Owned(_), Some(first)) => {
-                // If there is no return URL, the page redirects to `pages.home`. If that is a path, it must be a path on the
-                // client's host and not on the first host.
+                // If there is no return URL, the page redirects to `pages.home`. If `pages.home` is a path, the redirect must
+                // lead to this path on the client's host, not on the first host.
                 let target = target.or_else(|| context.app.pages.home.on_any_host());
                 let target = target.map(|path| format!("{origin}{path}"));
                 ReturnUrl::at_page(&format!("{first}{page}"), target.as_deref())
@@ -323,13 +325,13 @@ impl From<Contradiction> for Problem {
     fn from(Contradiction(what): Contradiction) -> Self {
         sampled!(WARN, what, "verify request refused: forwarded headers of a trusted proxy contradict each other");
         Self::Forwarded(
-            "the proxy's forwarded headers contradict each other; the operator lets the proxy remove those that it does not set",
+            "the proxy's forwarded headers contradict each other; the operator must configure the proxy to remove the headers that it does not set",
         )
     }
 }
 
-const HOST_UNKNOWN: &str = "the host of the request is unknown or not served; the operator lists the proxy in http.trusted_proxies, lets it send X-Forwarded-Host, and lists the host in http.public_origins";
-const METHOD_UNKNOWN: &str = "this route refuses cross-site requests, but the method of the request is unknown; the operator lists the proxy in http.trusted_proxies and lets it send X-Forwarded-Method";
+const HOST_UNKNOWN: &str = "the host of the request is unknown or not served; the operator must list the proxy in http.trusted_proxies, configure it to send X-Forwarded-Host, and list the host in http.public_origins";
+const METHOD_UNKNOWN: &str = "this route refuses cross-site requests, but the method of the request is unknown; the operator must list the proxy in http.trusted_proxies and configure it to send X-Forwarded-Method";
 /// Detail for a CONNECT request. Some proxies, such as Caddy over HTTP/2, forward the bytes after a CONNECT unchanged. Requests
 /// in these bytes would reach the application without a verify request.
-const CONNECT: &str = "CONNECT is always refused, because the proxy does not verify the requests that follow it; the operator lets the proxy refuse CONNECT";
+const CONNECT: &str = "CONNECT is always refused, because the proxy does not verify the requests that follow it; the operator must configure the proxy to refuse CONNECT";

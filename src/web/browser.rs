@@ -12,16 +12,16 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Metadata](https://www.w3.org/TR/fetch-metadata/). A request without these fields is for a page if its `Accept` contains
 /// `text/html`.
 ///
-/// Two types of requests need both sources. `<a download>` saves the response as a file, so it must not get the login page. And a
-/// service worker that responds to a navigation with `fetch(event.request)` changes the fields of the navigation. The table was
-/// measured in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands for an `Accept` that
-/// contains `text/html`:
+/// Two types of requests need both Fetch Metadata and `Accept`. `<a download>` saves the response as a file, so it must not get
+/// the login page. And a service worker that responds to a navigation with `fetch(event.request)` changes the fields of the
+/// navigation. The table was measured in November 2026 with Chromium 156, Firefox 153 and WebKitGTK 2.50. In it, `html` stands
+/// for an `Accept` that contains `text/html`:
 ///
 /// | request | Chromium | Firefox | WebKitGTK |
 /// |---|---|---|---|
 /// | navigation | `navigate`, `document`, html | `navigate`, `document`, html | `navigate`, `document`, html |
 /// | navigation through a worker | `navigate`, `empty`, html | `same-origin`, `empty`, html | `navigate`, `empty`, html |
-/// | `<a download>` | `navigate`, `empty`, no `Accept` | `navigate`, `document`, html | neither, html |
+/// | `<a download>` | `navigate`, `empty`, no `Accept` | `navigate`, `document`, html | no fields, html |
 ///
 /// So downloads in Firefox and WebKitGTK cannot be distinguished from navigations. `Upgrade-Insecure-Requests` does not help:
 /// WebKitGTK sends it over plain HTTP only. The `fetch` of a script has another mode unless the script sets `same-origin`, and
@@ -64,13 +64,13 @@ fn names_html(accept: &[u8]) -> bool {
 
 /// Returns path and query of the page that sent a request, according to `Referer` ([RFC 9110 section
 /// 10.1.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.3)). Returns `None` unless there is exactly one such field, and
-/// its origin is `own`. The result must decide only about redirects and texts of pages: a client can set it to any value.
-pub(crate) fn referer<'h>(headers: &'h HeaderMap, own: &Origin) -> Option<&'h str> {
+/// its origin is `own_origin`. Use the result only to choose redirects and texts of pages, because a client can send any value.
+pub(crate) fn referer<'h>(headers: &'h HeaderMap, own_origin: &Origin) -> Option<&'h str> {
     let mut fields = headers.get_all(REFERER).iter();
     let (Some(referer), None) = (fields.next(), fields.next()) else {
         return None;
     };
-    let path = referer.to_str().ok()?.strip_prefix(&own.to_string())?;
+    let path = referer.to_str().ok()?.strip_prefix(&own_origin.to_string())?;
     path.split('#').next().filter(|path| path.starts_with('/'))
 }
 
@@ -83,9 +83,9 @@ mod tests {
     /// Returns the result of [`is_navigation`], which must not depend on the order of the fields.
     fn navigates(mode: Option<&str>, destination: Option<&str>, accept: Option<&str>) -> bool {
         let fields = [(ACCEPT, accept), (SEC_FETCH_DEST, destination), (SEC_FETCH_MODE, mode)];
-        let given =
+        let present =
             fields.into_iter().filter_map(|(name, value)| Some((name, value?.parse().expect("a header value"))));
-        let in_order: Vec<_> = given.collect();
+        let in_order: Vec<_> = present.collect();
         let first = is_navigation(&in_order.iter().cloned().collect());
         let second = is_navigation(&in_order.into_iter().rev().collect());
         assert_eq!(first, second, "{mode:?} {destination:?} {accept:?}");

@@ -1,4 +1,4 @@
-//! Runs calls that change something to completion, even if their client disconnects.
+//! Completes calls that change data, even if their client disconnects. A call is the handling of one request.
 //!
 //! When a client disconnects, hyper drops the future of its call at any `await`: in the middle of a transaction, or after a
 //! commit but before the audit event. So each such call runs in a separate task. The connection waits for the task, and so does a
@@ -26,7 +26,7 @@ tokio::task_local! {
     static CALL: Arc<Call>;
 }
 
-/// The calls in progress that change something. Clones share state.
+/// The calls in progress that change data. Clones share state.
 #[derive(Debug, Clone)]
 pub(crate) struct Changes {
     tasks: TaskTracker,
@@ -65,7 +65,7 @@ impl Changes {
     }
 
     /// Runs a change as a task, and returns its outcome. If this future is dropped, the change continues. A panic of the change
-    /// is passed on.
+    /// continues in the caller.
     pub(crate) async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
         let end = CancellationToken::new();
         let call = Arc::new(Call { limits: self.limits.clone(), state: Mutex::default(), end: end.clone() });
@@ -74,15 +74,15 @@ impl Changes {
         let outcome = task.await;
         drop(client);
         match outcome {
-            Ok(outcome) => {
-                outcome.expect("a task is cancelled only after its client has disconnected, and this is still waiting")
-            }
+            Ok(outcome) => outcome.expect(
+                "a task is cancelled only after its client has disconnected, and this client is still connected",
+            ),
             // Only `ClientWait` aborts the task, and it is not dropped yet. So the error is a panic.
             Err(error) => resume_unwind(error.into_panic()),
         }
     }
 
-    /// Waits until all changes that have begun have ended.
+    /// Waits until all running changes have ended.
     pub(crate) async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -122,7 +122,8 @@ impl Call {
     }
 }
 
-/// The wait of a connection for a change. It is dropped before the task has ended only if the client disconnects.
+/// Guard that exists while a connection waits for a change. It is dropped before the end of the task only if the client
+/// disconnects.
 struct ClientWait {
     task: AbortHandle,
     call: Arc<Call>,
@@ -195,8 +196,8 @@ mod tests {
         // One half of the clients disconnect before the wait begins, the other half during the wait.
         for number in 0..2 * MAX_ABANDONED {
             let mut stopped = stop.subscribe();
-            let mut waits = Box::pin(changes.run(async move { untrusted_wait(stopped.recv()).await.ok() }));
-            assert!(poll_once(waits.as_mut()).is_pending());
+            let mut change = Box::pin(changes.run(async move { untrusted_wait(stopped.recv()).await.ok() }));
+            assert!(poll_once(change.as_mut()).is_pending());
             if number % 2 == 0 {
                 tokio::task::yield_now().await;
             }
@@ -217,7 +218,7 @@ mod tests {
         let changes = Changes::new();
         assert_eq!(changes.run(async { 7 }).await, 7);
         let panics = tokio::spawn(async move { changes.run(async { panic!("a panic of the change") }).await });
-        let error: tokio::task::JoinError = panics.await.map(|(): ()| ()).expect_err("it panicked");
+        let error: tokio::task::JoinError = panics.await.map(|(): ()| ()).expect_err("the change panicked");
         assert!(error.is_panic());
     }
 }

@@ -1,4 +1,5 @@
-//! Names, attributes and `Set-Cookie` fields of our cookies. No other code reads `Cookie` fields or writes `Set-Cookie`.
+//! Names, attributes and `Set-Cookie` fields of the session cookie and of the login form cookie. No other code reads `Cookie`
+//! fields or writes `Set-Cookie`.
 
 use salvo::http::Method;
 use salvo::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
@@ -42,7 +43,7 @@ impl Cookies {
 
     /// Returns the cookies of the embedding application `name`. A token is bound to the name of its cookie. So neither a server
     /// nor an application with another name accepts a token of this application, even if all of them have the same keys. This is
-    /// necessary because none of them has the revocation list of another.
+    /// necessary because their revocation lists are separate.
     pub(crate) fn for_app(name: &AppName, domain: Option<&Domain>, plain_http: bool) -> Self {
         Self::with_stem(&format!("sealjar-app-{}", name.0), domain, plain_http)
     }
@@ -73,8 +74,8 @@ impl Cookies {
     }
 }
 
-/// Change of the session cookie by a response. A response has exactly one such value, and so at most one `Set-Cookie` for the
-/// session.
+/// Change of the session cookie by a response. A response has exactly one such value, so it has at most one `Set-Cookie` field
+/// for the session.
 #[derive(Debug, Default)]
 pub(crate) enum CookieChange {
     /// Does not change the cookie.
@@ -123,6 +124,6 @@ impl Cookies {
 fn append(headers: &mut HeaderMap, name: &CookieName, value: &str, scope: &str, max_age: Option<u64>) {
     let age = max_age.map_or_else(String::new, |secs| format!("; Max-Age={secs}"));
     let cookie = format!("{}={value}{scope}{age}", name.as_str());
-    let cookie = HeaderValue::try_from(cookie).expect("a name, base64url and our own attributes are visible ASCII");
+    let cookie = HeaderValue::try_from(cookie).expect("a cookie name, base64url and the attributes are visible ASCII");
     headers.append(SET_COOKIE, cookie);
 }

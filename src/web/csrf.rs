@@ -1,11 +1,12 @@
 //! Protection against cross-site request forgery (CSRF): decides whether another site may have sent a request that changes
-//! something.
+//! data. In this file, *our* origins and pages are the origins and pages of this server or embedding application.
 //!
 //! The rules apply to all methods except GET and HEAD, in this order. They follow Go's
 //! [`http.CrossOriginProtection`](https://pkg.go.dev/net/http#CrossOriginProtection).
 //!
-//! 1. `Sec-Fetch-Site` is present, and is neither `same-origin` nor `none`: the request is refused.
-//! 2. `Sec-Fetch-Site` is absent, and `Origin` is present but not exactly one of our origins (`null` is not): it is refused.
+//! 1. `Sec-Fetch-Site` is present, but is not `same-origin` or `none`: the request is refused.
+//! 2. `Sec-Fetch-Site` is absent, and `Origin` is present but is not exactly one of our origins: the request is refused.
+//!    The value `null` is never one of our origins.
 //! 3. One of these fields is present, and the body is not JSON. The body is a form, which needs the token of its page
 //!    (`http/body.rs`). After login, the token must be bound to the session. Before login, any token of a login form is accepted
 //!    from a page of the same origin ([`Sender::SameOrigin`]). From other senders, the token must be bound to the cookie of the
@@ -33,7 +34,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Sender of a request, according to its header fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// A program that is not a browser: the request has neither of the two fields.
+    /// A program that is not a browser: the request does not have `Sec-Fetch-Site` or `Origin`.
     Program,
     /// A browser. No field shows that another site sent the request. But the sender may be a page of another one of our origins,
     /// or the user may have caused the request without a page.
@@ -45,13 +46,13 @@ pub(crate) enum Sender {
     ///
     /// `Sec-Fetch-Site` alone is not sufficient, because a service worker of the application may forward a form of another site
     /// with `fetch`. In WebKit, only `Origin` then still names the other site. In Firefox, only `Sec-Fetch-Mode` shows the
-    /// worker: it is not `navigate`. If one of these two fields is absent, it proves nothing, because browsers send both with
-    /// every form.
+    /// worker: it is not `navigate`. The absence of one of these two fields is no contradiction, because browsers send
+    /// both with every form.
     ///
     /// If there is a `Referer`, it must name one of our pages. There are two reasons. First, if the other site suppresses its
-    /// `Referer` in WebKit, all other fields are those of a form of the application, and only `Referer` differs: it is the script
-    /// of the worker. Second, a form in a page of the application is not one of our forms. Its `Referer` is that page, or its
-    /// `Origin` is `null`.
+    /// `Referer` in WebKit, all other fields are the same as for a form of the application. Only `Referer` differs: it is the
+    /// URL of the worker's script. Second, a form in a page of the application is not one of our forms. Its `Referer` is the
+    /// URL of that page, or its `Origin` is `null`.
     SameOrigin,
 }
 
@@ -86,15 +87,15 @@ pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && has_one(&ORIGIN) && has_one(&ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Returns the sender of a request to the origin `own`. The method of the request must not be GET or HEAD.
-pub(crate) fn sender(headers: &HeaderMap, own: &Origin, hosts: &Hosts) -> Result<Sender, CrossSite> {
-    let own = own.to_string();
+/// Returns the sender of a request to the origin `own_origin`. The method of the request must not be GET or HEAD.
+pub(crate) fn sender(headers: &HeaderMap, own_origin: &Origin, hosts: &Hosts) -> Result<Sender, CrossSite> {
+    let own = own_origin.to_string();
     let sender = classify_sender(headers, |value| value == own.as_bytes(), |value| hosts.is_origin(value))?;
     let is_confirmed = sender != Sender::SameOrigin || has_our_referer(headers, &own);
     Ok(if is_confirmed { sender } else { Sender::Browser })
 }
 
-/// Returns whether every `Referer` is one of our pages on the origin `own`.
+/// Returns whether every `Referer` is the URL of one of our pages on the origin `own`.
 fn has_our_referer(headers: &HeaderMap, own: &str) -> bool {
     let is_our_page =
         |referer: &[u8]| referer.strip_prefix(own.as_bytes()).is_some_and(|path| path.starts_with(b"/auth/"));
@@ -105,9 +106,8 @@ fn has_our_referer(headers: &HeaderMap, own: &str) -> bool {
 /// accepted, and there is no rule for form tokens, because Sealjar does not read the bodies.
 ///
 /// A WebSocket handshake is a GET, but it must pass the same check as other methods: another site could send it with the cookies
-/// of the user.
-/// Proxies forward different fields of a handshake, so any one of them is sufficient to recognize it. A preflight is accepted: it
-/// changes nothing, and always comes from another site.
+/// of the user. Proxies forward different fields of a handshake, so each of them is sufficient to recognize a handshake. A
+/// preflight is accepted: it changes nothing, and always comes from another site.
 pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origin) -> Result<(), CrossSite> {
     let is_handshake = headers.get(SEC_FETCH_MODE).is_some_and(|mode| mode == "websocket")
         || headers.contains_key(UPGRADE)
@@ -120,8 +120,8 @@ pub(crate) fn check_for_app(method: &Method, headers: &HeaderMap, origin: &Origi
     classify_sender(headers, is_own, is_own).map(drop)
 }
 
-/// Returns the sender of a request. `is_own` returns whether a value of `Origin` is the target of the request. `is_ours` returns
-/// whether pages of this origin may send the request.
+/// Returns the sender of a request. `is_own` returns whether a value of `Origin` is the origin of the request's target. `is_ours`
+/// returns whether pages of the origin in `Origin` may send the request.
 fn classify_sender(
     headers: &HeaderMap,
     is_own: impl Fn(&[u8]) -> bool,
@@ -154,8 +154,8 @@ fn classify_sender(
 mod tests {
     use super::*;
 
-    const OURS: &str = "https://app.example";
-    const OTHER_OF_OURS: &str = "https://other.example";
+    const OUR_ORIGIN: &str = "https://app.example";
+    const OUR_OTHER_ORIGIN: &str = "https://other.example";
     const PAGE: &str = "https://app.example/auth/login?rd=%2F";
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -167,28 +167,29 @@ mod tests {
     }
 
     fn own() -> Origin {
-        Origin::parse(OURS).expect("valid")
+        Origin::parse(OUR_ORIGIN).expect("valid")
     }
 
     fn hosts() -> Hosts {
-        Hosts::new(vec![own(), Origin::parse(OTHER_OF_OURS).expect("valid")], None, Vec::new())
+        Hosts::new(vec![own(), Origin::parse(OUR_OTHER_ORIGIN).expect("valid")], None, Vec::new())
     }
 
-    /// Tests the table of the two fields. `tests/routes/csrf.rs` has the other cases, with hosts, tokens and whole responses.
+    /// Tests combinations of `Sec-Fetch-Site` and `Origin`. `tests/routes/csrf.rs` has the other cases, with hosts, tokens and
+    /// whole responses.
     #[test]
-    fn classifies_senders_by_the_two_fields() {
+    fn classifies_senders_by_sec_fetch_site_and_origin() {
         let cases = [
             // Sec-Fetch-Site, Origin, outcome
             (None, None, Ok(Sender::Program)),
             (Some("same-origin"), None, Ok(Sender::SameOrigin)),
-            (Some("same-origin"), Some(OURS), Ok(Sender::SameOrigin)),
+            (Some("same-origin"), Some(OUR_ORIGIN), Ok(Sender::SameOrigin)),
             (Some("same-origin"), Some("https://evil.example"), Ok(Sender::Browser)),
-            (Some("same-origin"), Some(OTHER_OF_OURS), Ok(Sender::Browser)),
-            (None, Some(OTHER_OF_OURS), Ok(Sender::Browser)),
+            (Some("same-origin"), Some(OUR_OTHER_ORIGIN), Ok(Sender::Browser)),
+            (None, Some(OUR_OTHER_ORIGIN), Ok(Sender::Browser)),
             (Some("none"), None, Ok(Sender::Browser)),
-            (Some("none"), Some(OURS), Ok(Sender::Browser)),
-            (None, Some(OURS), Ok(Sender::Browser)),
-            (Some("same-site"), Some(OURS), Err(CrossSite)),
+            (Some("none"), Some(OUR_ORIGIN), Ok(Sender::Browser)),
+            (None, Some(OUR_ORIGIN), Ok(Sender::Browser)),
+            (Some("same-site"), Some(OUR_ORIGIN), Err(CrossSite)),
             (Some("cross-site"), None, Err(CrossSite)),
             (Some(""), None, Err(CrossSite)),
             (Some("SAME-ORIGIN"), None, Err(CrossSite)),
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn refuses_several_fields_if_one_is_refused() {
         for (name, bad) in [("sec-fetch-site", "cross-site"), ("origin", "null")] {
-            let good = if name == "origin" { OURS } else { "same-origin" };
+            let good = if name == "origin" { OUR_ORIGIN } else { "same-origin" };
             let fields = [(name, good), (name, bad)];
             assert_eq!(sender(&headers(&fields), &own(), &hosts()), Err(CrossSite), "{name}");
         }
@@ -225,7 +226,7 @@ mod tests {
         const MODE: &str = "sec-fetch-mode";
         let same = (SITE, "same-origin");
         let navigate = (MODE, "navigate");
-        let ours = ("origin", OURS);
+        let ours = ("origin", OUR_ORIGIN);
         for (fields, expected) in [
             (&[same, navigate, ours][..], Ok(Sender::SameOrigin)),
             (&[same, same, navigate, navigate, ours, ours], Ok(Sender::SameOrigin)),
@@ -237,8 +238,8 @@ mod tests {
             (&[same, navigate, ("origin", "null")], Ok(Sender::Browser)),
             // A form of another site that a service worker forwards: in WebKit, and below in Firefox.
             (&[same, navigate, ("origin", "https://evil.example")], Ok(Sender::Browser)),
-            (&[same, navigate, ("origin", OTHER_OF_OURS)], Ok(Sender::Browser)),
-            (&[same, navigate, ours, ("origin", OTHER_OF_OURS)], Ok(Sender::Browser)),
+            (&[same, navigate, ("origin", OUR_OTHER_ORIGIN)], Ok(Sender::Browser)),
+            (&[same, navigate, ours, ("origin", OUR_OTHER_ORIGIN)], Ok(Sender::Browser)),
             (&[same, (MODE, "same-origin"), ours], Ok(Sender::Browser)),
             (&[same, navigate, (MODE, "cors"), ours], Ok(Sender::Browser)),
             (&[same, (SITE, "same-site"), navigate, ours], Err(CrossSite)),
@@ -267,7 +268,7 @@ mod tests {
             (&[PAGE, "https://app.example/sw.js"], Sender::Browser),
             (&[""], Sender::Browser),
         ] {
-            let same = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate"), ("origin", OURS)];
+            let same = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate"), ("origin", OUR_ORIGIN)];
             let fields: Vec<_> = same.into_iter().chain(referers.iter().map(|referer| ("referer", *referer))).collect();
             assert_eq!(sender(&headers(&fields), &own(), &hosts()), Ok(expected), "{referers:?}");
         }
@@ -278,7 +279,7 @@ mod tests {
         let app = Origin::parse("https://b.example").expect("valid");
         let passes =
             |method: Method, fields: &[(&'static str, &str)]| check_for_app(&method, &headers(fields), &app).is_ok();
-        let other = ("origin", OURS);
+        let other = ("origin", OUR_ORIGIN);
         assert!(passes(Method::POST, &[("origin", "https://b.example")]) && passes(Method::POST, &[]));
         assert!(!passes(Method::POST, &[other]), "for an application, another one of our hosts is another site");
         assert!(passes(Method::GET, &[other]));
@@ -292,22 +293,22 @@ mod tests {
     #[test]
     fn only_get_and_head_and_preflights_may_come_from_another_site() {
         let app = Origin::parse("https://b.example").expect("valid");
-        let other = ("origin", OURS);
-        let wants = ("access-control-request-method", "POST");
+        let other = ("origin", OUR_ORIGIN);
+        let requested_method = ("access-control-request-method", "POST");
         for (method, fields, passes) in [
             ("GET", &[other][..], true),
             ("HEAD", &[other], true),
             ("OPTIONS", &[other], false),
             ("OPTIONS", &[("sec-fetch-site", "cross-site")], false),
-            ("OPTIONS", &[("sec-fetch-site", "cross-site"), wants], false),
-            ("OPTIONS", &[other, wants], true),
-            ("OPTIONS", &[other, wants, wants], false),
-            ("OPTIONS", &[other, other, wants], false),
+            ("OPTIONS", &[("sec-fetch-site", "cross-site"), requested_method], false),
+            ("OPTIONS", &[other, requested_method], true),
+            ("OPTIONS", &[other, requested_method, requested_method], false),
+            ("OPTIONS", &[other, other, requested_method], false),
             ("OPTIONS", &[other, ("access-control-request-method", "")], false),
             ("TRACE", &[other], false),
-            ("TRACE", &[other, wants], false),
+            ("TRACE", &[other, requested_method], false),
             ("QUERY", &[other], false),
-            ("QUERY", &[other, wants], false),
+            ("QUERY", &[other, requested_method], false),
             ("PROPFIND", &[other], false),
             ("get", &[other], false),
         ] {

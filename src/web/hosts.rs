@@ -3,7 +3,7 @@
 //! A request must name exactly one authority (host and port): in the `Host` field, or in `:authority` in HTTP/2 ([RFC 9110
 //! section 7.2](https://www.rfc-editor.org/rfc/rfc9110#section-7.2)). On public routes, it must be the authority of a configured
 //! origin. On the verify routes, it may also be a name under which proxies reach this server (`http.verify_authorities`). Salvo
-//! checks neither the number of authorities nor their values, so this module does.
+//! checks neither the number of authorities nor their values, so this module checks both.
 
 use std::borrow::Cow;
 
@@ -58,7 +58,7 @@ impl Domain {
 pub(crate) struct Hosts {
     origins: Vec<Served>,
     domain: Option<Domain>,
-    /// Authorities for verify requests, in addition to those of the origins.
+    /// Authorities for verify requests, in addition to the authorities of the origins.
     verify_authorities: Vec<String>,
 }
 
@@ -72,9 +72,9 @@ pub(crate) struct Served {
 /// Reason why the authority of a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadAuthority {
-    /// The request names no authority, several, or two that differ.
+    /// The request has no authority, several `Host` fields, or a `Host` field that differs from the authority in its target.
     NotExactlyOne,
-    /// The authority is not served here.
+    /// The server does not serve the authority.
     NotServed,
 }
 
@@ -137,7 +137,7 @@ impl Hosts {
 /// Returns the authority that a request names.
 ///
 /// # Errors
-/// [`BadAuthority::NotExactlyOne`] unless there is exactly one.
+/// [`BadAuthority::NotExactlyOne`], unless the request names exactly one authority.
 pub(crate) fn authority<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Result<&'r [u8], BadAuthority> {
     let mut hosts = headers.get_all(HOST).iter();
     match (uri.authority(), hosts.next(), hosts.next()) {
@@ -167,8 +167,8 @@ mod tests {
     fn a_request_names_exactly_one_authority_that_is_served() {
         let served = hosts(&["https://app.example.com", "http://localhost:8080"], None);
         let find = |uri: &str, names: &[&str]| {
-            let found = served.find_public(&uri.parse().expect("a target"), &headers(names)).cloned();
-            found.map(|served| served.origin.to_string())
+            let origin = served.find_public(&uri.parse().expect("a target"), &headers(names)).cloned();
+            origin.map(|served| served.origin.to_string())
         };
         let app = Ok("https://app.example.com".to_owned());
         assert_eq!(find("/x", &["app.example.com"]), app);
@@ -216,15 +216,15 @@ mod tests {
         let served = hosts(&["https://a.example.com"], Some("Example.com"));
         let find = |authority: &str| served.find_protected(authority.as_bytes()).map(|found| found.into_owned());
         let listed = find("a.example.com").expect("a configured origin");
-        let below = find("b.example.com:8443").expect("a host in the cookie domain");
-        assert_eq!(listed.site, below.site);
-        assert_eq!(below.origin.to_string(), "https://b.example.com:8443");
+        let unlisted = find("b.example.com:8443").expect("a host in the cookie domain");
+        assert_eq!(listed.site, unlisted.site);
+        assert_eq!(unlisted.origin.to_string(), "https://b.example.com:8443");
         assert!(find("example.com").is_some());
         for foreign in ["badexample.com", "example.com.evil", "evil", "u@a.example.com", "a.example.com/", "", ".com"] {
             assert_eq!(find(foreign), None, "{foreign}");
         }
-        let without = hosts(&["https://a.example.com", "https://b.example.com"], None);
-        let site = |host: &str| without.find_protected(host.as_bytes()).map(|found| found.site);
+        let without_domain = hosts(&["https://a.example.com", "https://b.example.com"], None);
+        let site = |host: &str| without_domain.find_protected(host.as_bytes()).map(|found| found.site);
         assert_ne!(site("a.example.com"), site("b.example.com"));
         assert_eq!(site("c.example.com"), None);
     }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_field_must_match_to_the_byte() {
+    fn an_origin_field_must_match_exactly() {
         let served = hosts(&["https://a.example"], None);
         assert!(served.is_origin(b"https://a.example"));
         for value in

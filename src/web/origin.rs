@@ -1,4 +1,4 @@
-//! Origins ([RFC 6454](https://www.rfc-editor.org/rfc/rfc6454)): those under which browsers reach the server and the protected
+//! Origins ([RFC 6454](https://www.rfc-editor.org/rfc/rfc6454)) under which browsers reach the server and the protected
 //! applications.
 
 use std::fmt;
@@ -69,8 +69,8 @@ impl Origin {
         &self.authority
     }
 
-    /// Returns whether the authority of a request is that of this origin. Upper and lower case are equal, and the default port
-    /// may be present.
+    /// Returns whether the authority of a request is the authority of this origin. The comparison ignores case, and the default
+    /// port may be present.
     pub(crate) fn is_named_by(&self, authority: &[u8]) -> bool {
         // The first comparison is the fastest, and true for nearly every request.
         authority == self.authority.as_bytes()

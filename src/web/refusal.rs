@@ -8,8 +8,8 @@ use crate::seal::CookieName;
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 // Values of `detail` in problem details, for programs.
-pub(crate) const EXPIRED: &str = "the session is past its deadline; sign in again";
-pub(crate) const REVOKED: &str = "the session was ended; sign in again";
+pub(crate) const EXPIRED: &str = "the session has expired; log in again";
+pub(crate) const REVOKED: &str = "the session was ended; log in again";
 pub(crate) const ROLE: &str = "the session does not have the role that this route requires";
 pub(crate) const CROSS_SITE: &str = "the browser reports that another site sent this request; open the page on this site and send the request from there";
 

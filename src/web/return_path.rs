@@ -1,12 +1,12 @@
 //! Checks paths to which a browser may be redirected after a login, so that there is no open redirect.
 //!
-//! An accepted path cannot be interpreted as the URL of another host, neither by browsers nor by proxies. `http/return_url.rs`
-//! has the table of refused paths with the reasons.
+//! Browsers and proxies cannot interpret an accepted path as the URL of another host. `http/return_url.rs` has the table of
+//! refused paths with the reasons.
 
 /// Maximum length of a path in bytes.
 pub(crate) const MAX_BYTES: usize = 2048;
-/// Maximum length of a path in a page in bytes, where each escaped HTML character counts five. So a short request cannot cause a
-/// long page.
+/// Maximum length of a path in a page in bytes, where each escaped HTML character counts as five bytes. So a short request
+/// cannot cause a long page.
 const MAX_ESCAPED_BYTES: usize = MAX_BYTES + 512;
 
 /// Returns a path without its query and fragment.

@@ -1,7 +1,7 @@
 //! Rules for public origins, the domain of the session cookie, and cookies over plain HTTP.
 //!
-//! The settings of the server and those of an embedding application follow the same rules. Each of them words the error for a
-//! [`BadSite`] itself, with the names of its own settings.
+//! The settings of the server and of an embedding application follow the same rules. Each of the two writes its own
+//! message for a [`BadSite`], with the names of its settings.
 
 use crate::web::cookie::{AppName, Cookies};
 use crate::web::hosts::Domain;
@@ -18,7 +18,7 @@ pub(crate) struct Sites {
 /// A rule that the settings break.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BadSite {
-    /// Cookies over plain HTTP cannot have a domain.
+    /// A cookie domain in combination with cookies over plain HTTP.
     PlainHttpWithDomain,
     /// A text that is not an origin.
     NotAnOrigin(String),
@@ -36,7 +36,7 @@ impl Sites {
     /// Checks the rules.
     ///
     /// # Errors
-    /// The first rule that is broken.
+    /// The first rule that the settings break.
     pub(crate) fn new(
         origins: &[String],
         domain: Option<Domain>,
@@ -100,7 +100,7 @@ mod tests {
         };
         let origin = |text: &str| Origin::parse(text).expect("an origin");
         let domain = Some("example.com");
-        for (text, domain, plain_http, has_tls, fault) in [
+        for (text, domain, plain_http, has_tls, error) in [
             ("https://b.example.com", domain, true, false, BadSite::PlainHttpWithDomain),
             ("b.example.com", None, false, false, BadSite::NotAnOrigin("b.example.com".to_owned())),
             ("http://b.example.com", None, false, true, BadSite::NotSecure(origin("http://b.example.com"))),
@@ -108,7 +108,7 @@ mod tests {
             ("https://b.example.com", None, true, false, BadSite::NotLoopback(origin("https://b.example.com"))),
             ("https://example.org", domain, false, true, BadSite::NotInDomain(origin("https://example.org"))),
         ] {
-            assert_eq!(check(text, domain, plain_http, has_tls), Err(fault), "{text}");
+            assert_eq!(check(text, domain, plain_http, has_tls), Err(error), "{text}");
         }
         for (text, domain, plain_http, has_tls) in [
             ("https://b.example.com", domain, false, true),

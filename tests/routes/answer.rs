@@ -8,12 +8,12 @@ use serde_json::Value;
 pub(crate) struct Session(pub(crate) String);
 
 impl Session {
-    /// Returns the session that a response with these header fields sets, or `None` if it sets none.
+    /// Returns the session that a response with these header fields sets, or `None` if it does not set a session cookie.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        let set = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
-        let mut ours = set.filter_map(|value| value.strip_prefix("__Host-sealjar="));
-        let (token, _) = ours.next()?.split_once(';')?;
-        assert!(ours.next().is_none(), "a cookie is set more than once");
+        let fields = headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
+        let mut sessions = fields.filter_map(|value| value.strip_prefix("__Host-sealjar="));
+        let (token, _) = sessions.next()?.split_once(';')?;
+        assert!(sessions.next().is_none(), "a cookie is set more than once");
         (!token.is_empty()).then(|| Self(token.to_owned()))
     }
 

@@ -1,5 +1,5 @@
 //! Tests of requirements of the [OWASP ASVS 5.0](https://owasp.org/www-project-application-security-verification-standard/) that
-//! concern all cookies, all responses and all ways to log in. `docs/security/asvs.md` has the table of requirements and tests.
+//! concern all cookies, all responses and all methods to log in. `docs/security/asvs.md` has the table of requirements and tests.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn act(site: &Site, path: &str, fields: &'static str, cookie: &str) -> Res
 
 /// Returns responses of all types with a description of each: to programs and to browsers, with and without a session, for
 /// successful and for refused requests.
-async fn every_answer(site: &Site) -> Vec<(String, Response)> {
+async fn every_response(site: &Site) -> Vec<(String, Response)> {
     let mut all = Vec::new();
     for path in VIEW_ROUTES {
         let session = site.login("alice").await;
@@ -89,7 +89,7 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str, &str)> {
 #[tokio::test]
 async fn every_cookie_is_host_only_and_in_no_body_or_other_field() {
     let site = Site::with(&["session.idle=10s"]).await;
-    let mut responses = every_answer(&site).await;
+    let mut responses = every_response(&site).await;
     let session = site.login("alice").await;
     site.advance(Duration::from_secs(7));
     let renewal = site.get("/auth/verify").session(&session).send().await;
@@ -167,7 +167,7 @@ async fn safe_methods_never_start_change_or_end_a_session() {
 #[tokio::test]
 async fn no_response_can_be_read_loaded_or_run_by_another_origin() {
     let site = Site::new().await;
-    for (case, response) in every_answer(&site).await {
+    for (case, response) in every_response(&site).await {
         assert_eq!(response.header("cross-origin-resource-policy"), Some("same-origin"), "{case}");
         assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{case}");
         assert!(!response.headers.keys().any(|name| name.as_str().starts_with("access-control-")), "{case}");
@@ -176,8 +176,12 @@ async fn no_response_can_be_read_loaded_or_run_by_another_origin() {
     }
     let session = site.login("alice").await;
     let plain = site.get("/protected").session(&session).send().await;
-    let called = site.get("/protected?callback=f&jsonp=f&cb=f").session(&session).send().await;
-    assert_eq!((called.header("content-type"), &called.body), (plain.header("content-type"), &plain.body), "no JSONP");
+    let with_callback = site.get("/protected?callback=f&jsonp=f&cb=f").session(&session).send().await;
+    assert_eq!(
+        (with_callback.header("content-type"), &with_callback.body),
+        (plain.header("content-type"), &plain.body),
+        "no JSONP"
+    );
     for (path, _) in ACTION_ROUTES {
         let preflight = site.request("OPTIONS", path).header("origin", "https://evil.example");
         let preflight = preflight.header("access-control-request-method", "POST");
@@ -354,7 +358,7 @@ async fn every_action_refuses_a_compressed_body() {
         let login = site.post("/auth/login").header("content-encoding", coding).json(&login_body("alice", PASSWORD));
         assert_eq!(login.send().await.verdict(), "200", "{coding:?}");
     }
-    // A proxy copies the header fields of the client's request into the verification request, which has no body.
+    // A proxy copies the header fields of the client's request into the verify request, which has no body.
     let response = site.get("/auth/verify").header("content-encoding", "gzip").session(&session).send().await;
     assert_eq!(response.verdict(), "200");
 }

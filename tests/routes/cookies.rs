@@ -1,4 +1,4 @@
-//! Tests of invalid session cookies. The response is never a 5xx and never another session, and it has one of four reasons.
+//! Tests of invalid session cookies. The response is never a 5xx, never shows another session, and has one of four reasons.
 
 use super::answer::Session;
 use super::fixture::{PASSWORD, Site, login_body};
@@ -52,7 +52,7 @@ fn invalid_cookies(name: &str, session: &Session, count: usize) -> String {
 const FULL_HEAD: usize = 370;
 
 #[tokio::test]
-async fn no_number_of_cookies_before_the_session_hides_it() {
+async fn finds_the_session_behind_any_number_of_cookies() {
     const NAME: &str = "__Host-sealjar";
     let site = Site::new().await;
     for count in [4, 10, 100, FULL_HEAD] {
@@ -86,7 +86,7 @@ async fn no_number_of_cookies_before_the_session_hides_it() {
 }
 
 #[tokio::test]
-async fn no_number_of_cookies_hides_the_sign_in_form() {
+async fn finds_the_form_cookie_behind_any_number_of_cookies() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for count in [4, 10, 100, 300] {

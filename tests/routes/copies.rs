@@ -70,7 +70,7 @@ async fn a_copy_ends_the_session_at_the_third_renewal_of_both() {
 }
 
 #[tokio::test]
-async fn every_check_of_a_session_notices_a_copy() {
+async fn every_check_of_a_session_detects_a_copy() {
     let site = Site::with(TRUSTING).await;
     let paths = [
         "/auth/status",
@@ -104,8 +104,8 @@ async fn every_check_of_a_session_notices_a_copy() {
     }
 }
 
-/// Otherwise two tokens with the same predecessor could each be recorded on a different node, and a late request would look
-/// like a copy.
+/// If other tokens were recorded, two tokens with the same predecessor could be recorded on two nodes, and a late request would
+/// be taken for a copy.
 #[tokio::test]
 async fn only_a_token_whose_response_may_renew_is_recorded() {
     let site = Site::with(TRUSTING).await;
@@ -185,9 +185,9 @@ async fn turning_detection_off_and_on_clears_its_memory() {
     assert_eq!(owner.get(STATUS).await.verdict(), "200");
     site.app.sessions.detect_copies(Some(1 << 20));
     assert_eq!(site.app.sessions.copy_detection().map(|memory| memory.chains), Some(0));
-    let mut again = with_detectable_copy(&site).await;
+    let mut second_owner = with_detectable_copy(&site).await;
     site.app.sessions.detect_copies(Some(1 << 20));
-    assert_eq!(again.get(STATUS).await.verdict(), "401 revoked", "setting the same limit keeps the memory");
+    assert_eq!(second_owner.get(STATUS).await.verdict(), "401 revoked", "setting the same limit keeps the memory");
 }
 
 /// An attacker may plant a cookie of another session before the user's own cookie. The request must still succeed.

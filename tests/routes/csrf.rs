@@ -53,7 +53,7 @@ use Expected::{CrossSite, FormToken, MediaType, Misdirected, Passes};
 use Token::{Changed, Empty, Foreign, Right, WrongPurpose};
 
 const SAME: Option<&str> = Some("same-origin");
-const OURS: Option<&str> = Some(ORIGIN);
+const OUR_ORIGIN: Option<&str> = Some(ORIGIN);
 const HOST: &str = "127.0.0.1";
 
 /// Method, `Sec-Fetch-Site`, `Origin`, `Host` and body of a request, and its expected outcome.
@@ -62,14 +62,14 @@ type Row<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str, Body, Expect
 const TABLE: &[Row<'_>] = &[
     // 1. If Sec-Fetch-Site is present, it decides. Origin and token do not matter.
     ("POST", Some("cross-site"), None, HOST, Form(Right), CrossSite),
-    ("POST", Some("cross-site"), OURS, HOST, Form(Right), CrossSite),
-    ("POST", Some("cross-site"), OURS, HOST, Json, CrossSite),
-    ("POST", Some("same-site"), OURS, HOST, Form(Right), CrossSite),
+    ("POST", Some("cross-site"), OUR_ORIGIN, HOST, Form(Right), CrossSite),
+    ("POST", Some("cross-site"), OUR_ORIGIN, HOST, Json, CrossSite),
+    ("POST", Some("same-site"), OUR_ORIGIN, HOST, Form(Right), CrossSite),
     ("POST", Some("same-site"), None, HOST, Json, CrossSite),
-    ("POST", Some(""), OURS, HOST, Json, CrossSite),
-    ("POST", Some("Same-Origin"), OURS, HOST, Json, CrossSite),
-    ("POST", Some("same-origin, cross-site"), OURS, HOST, Json, CrossSite),
-    ("POST", SAME, OURS, HOST, Json, Passes),
+    ("POST", Some(""), OUR_ORIGIN, HOST, Json, CrossSite),
+    ("POST", Some("Same-Origin"), OUR_ORIGIN, HOST, Json, CrossSite),
+    ("POST", Some("same-origin, cross-site"), OUR_ORIGIN, HOST, Json, CrossSite),
+    ("POST", SAME, OUR_ORIGIN, HOST, Json, Passes),
     ("POST", SAME, None, HOST, Json, Passes),
     ("POST", SAME, Some("https://evil.example"), HOST, Json, Passes),
     ("POST", Some("none"), None, HOST, Json, Passes),
@@ -86,23 +86,23 @@ const TABLE: &[Row<'_>] = &[
     ("POST", None, Some("https://127.0.0.1"), HOST, Json, CrossSite),
     ("POST", None, Some("HTTP://127.0.0.1"), HOST, Json, CrossSite),
     ("POST", None, Some(""), HOST, Json, CrossSite),
-    ("POST", None, OURS, HOST, Json, Passes),
+    ("POST", None, OUR_ORIGIN, HOST, Json, Passes),
     // 3. A form of a browser needs the token of its page.
-    ("POST", SAME, OURS, HOST, Form(Right), Passes),
+    ("POST", SAME, OUR_ORIGIN, HOST, Form(Right), Passes),
     ("POST", SAME, None, HOST, Form(Right), Passes),
     ("POST", Some("none"), None, HOST, Form(Right), Passes),
-    ("POST", None, OURS, HOST, Form(Right), Passes),
-    ("POST", SAME, OURS, HOST, Form(Token::None), FormToken),
-    ("POST", SAME, OURS, HOST, Form(Empty), FormToken),
-    ("POST", SAME, OURS, HOST, Form(Changed), FormToken),
-    ("POST", SAME, OURS, HOST, Form(Foreign), FormToken),
-    ("POST", SAME, OURS, HOST, Form(WrongPurpose), FormToken),
+    ("POST", None, OUR_ORIGIN, HOST, Form(Right), Passes),
+    ("POST", SAME, OUR_ORIGIN, HOST, Form(Token::None), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Form(Empty), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Form(Changed), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Form(Foreign), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Form(WrongPurpose), FormToken),
     ("POST", Some("none"), None, HOST, Form(Token::None), FormToken),
-    ("POST", None, OURS, HOST, Form(Token::None), FormToken),
-    ("POST", None, OURS, HOST, Form(Foreign), FormToken),
-    ("POST", SAME, OURS, HOST, Header(Token::None), FormToken),
-    ("POST", SAME, OURS, HOST, Header(Foreign), FormToken),
-    ("POST", SAME, OURS, HOST, Text, MediaType),
+    ("POST", None, OUR_ORIGIN, HOST, Form(Token::None), FormToken),
+    ("POST", None, OUR_ORIGIN, HOST, Form(Foreign), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Header(Token::None), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Header(Foreign), FormToken),
+    ("POST", SAME, OUR_ORIGIN, HOST, Text, MediaType),
     // 4. A client that is not a browser needs no token.
     ("POST", None, None, HOST, Json, Passes),
     ("POST", None, None, HOST, Form(Token::None), Passes),
@@ -110,13 +110,13 @@ const TABLE: &[Row<'_>] = &[
     ("POST", None, None, HOST, Text, MediaType),
     // The host is checked before the other fields.
     ("POST", Some("cross-site"), None, "evil.example", Form(Right), Misdirected),
-    ("POST", SAME, OURS, "evil.example", Form(Right), Misdirected),
+    ("POST", SAME, OUR_ORIGIN, "evil.example", Form(Right), Misdirected),
     ("POST", None, None, "evil.example", Json, Misdirected),
-    // Other methods are refused, whatever the sender.
+    // Other methods are refused for every sender.
     ("PUT", Some("cross-site"), None, HOST, Form(Right), Expected::Method),
     ("PUT", None, None, HOST, Json, Expected::Method),
     ("DELETE", None, Some("null"), HOST, Json, Expected::Method),
-    ("PATCH", SAME, OURS, HOST, Form(Right), Expected::Method),
+    ("PATCH", SAME, OUR_ORIGIN, HOST, Form(Right), Expected::Method),
 ];
 
 /// A form to which the table is sent. Its passwords are wrong, so that a request that passes changes nothing.
@@ -197,12 +197,12 @@ async fn send(site: &Site, target: &Target, browser: &Browser, others: [&str; 2]
     };
     let request = match body {
         Json => request.json(&json!(target.fields.iter().copied().collect::<BTreeMap<_, _>>())),
-        Form(kind) => {
-            let token = token(*kind);
+        Form(token_type) => {
+            let token = token(*token_type);
             let token = token.iter().map(|token| ("csrf_token", &**token));
             request.form(&target.fields.iter().copied().chain(token).collect::<Vec<_>>())
         }
-        Header(kind) => match token(*kind) {
+        Header(token_type) => match token(*token_type) {
             Some(token) => request.header("x-csrf-token", &token),
             None => request,
         },
@@ -266,7 +266,7 @@ async fn a_script_may_put_the_token_into_a_header() {
     let site = Site::new().await;
     let (browser, session) = Browser::with_session(&site).await;
     let target = &TARGETS[1];
-    let row = ("POST", SAME, OURS, HOST, Header(Right), Passes);
+    let row = ("POST", SAME, OUR_ORIGIN, HOST, Header(Right), Passes);
     assert_eq!(send(&site, target, &browser, ["", ""], &row).await, "200");
     assert_eq!(site.status(&session).await, "401 revoked");
 }
@@ -278,7 +278,7 @@ enum SignInToken {
     Garbage,
     /// Token of a form of a session.
     Session,
-    /// Token of another browser's login form, such as one of an attacker.
+    /// Token of another browser's login form, for example of an attacker.
     Foreign,
     /// Token of a page of this browser whose form cookie has expired.
     Old,
@@ -317,12 +317,12 @@ const SITES: [&[&str]; 10] = [
     &["same-origin", "cross-site"],
 ];
 const MODES: [Option<&str>; 3] = [None, Some("navigate"), Some("same-origin")];
-const OTHER_OF_OURS: &str = "https://b.example.com";
+const OUR_OTHER_ORIGIN: &str = "https://b.example.com";
 const PAGE: &str = "http://127.0.0.1/auth/login";
 const ORIGINS: [Option<&str>; 6] = [
     None,
-    OURS,
-    Some(OTHER_OF_OURS),
+    OUR_ORIGIN,
+    Some(OUR_OTHER_ORIGIN),
     // Another host below `example.com`.
     Some("https://evil.example.com"),
     // The same host with another port.
@@ -349,18 +349,18 @@ impl FetchMetadata {
     }
 
     fn names_another_origin(self) -> bool {
-        ![None, OURS].contains(&self.origin)
+        ![None, OUR_ORIGIN].contains(&self.origin)
     }
 
-    fn names_no_origin_of_ours(self) -> bool {
-        self.names_another_origin() && self.origin != Some(OTHER_OF_OURS)
+    fn names_a_foreign_origin(self) -> bool {
+        self.names_another_origin() && self.origin != Some(OUR_OTHER_ORIGIN)
     }
 
-    /// Whether the header fields show that another site sent the form. The form may have passed through a service worker of the
-    /// application. Then WebKit keeps the other site only in `Origin`, and Firefox shows it only by the mode.
+    /// Returns whether the header fields show that another site sent the form. The form may have passed through a service
+    /// worker of the application. Then WebKit keeps the other site only in `Origin`, and Firefox shows it only by the mode.
     fn is_attack(self) -> bool {
         let is_cross_site = self.sites.iter().any(|site| ["same-site", "cross-site"].contains(site));
-        let is_old_browser = self.sites.is_empty() && self.names_no_origin_of_ours();
+        let is_old_browser = self.sites.is_empty() && self.names_a_foreign_origin();
         let is_worker = self.sites == ["same-origin"]
             && (self.mode == Some("navigate") && self.names_another_origin() || self.mode == Some("same-origin"));
         is_cross_site || is_old_browser || is_worker
@@ -369,7 +369,7 @@ impl FetchMetadata {
     /// Returns the expected outcome of a form before a login, by the rules of `docs/reference/http.md`.
     fn outcome(self, token: SignInToken, cookie: FormCookie) -> Expected {
         let is_refused = match self.sites {
-            [] => self.names_no_origin_of_ours(),
+            [] => self.names_a_foreign_origin(),
             sites => sites.iter().any(|site| !["same-origin", "none"].contains(site)),
         };
         let is_program = self.sites.is_empty() && self.origin.is_none();
@@ -377,10 +377,10 @@ impl FetchMetadata {
             && self.sites.iter().all(|site| *site == "same-origin")
             && [None, Some("navigate")].contains(&self.mode)
             && !self.names_another_origin();
-        let is_of_sign_in = matches!(token, SignInToken::Foreign | SignInToken::Old | SignInToken::Fresh);
+        let is_sign_in_token = matches!(token, SignInToken::Foreign | SignInToken::Old | SignInToken::Fresh);
         if is_refused {
             CrossSite
-        } else if is_program || is_same_origin && is_of_sign_in || is_bound(token, cookie) {
+        } else if is_program || is_same_origin && is_sign_in_token || is_bound(token, cookie) {
             Passes
         } else {
             FormToken
@@ -388,7 +388,7 @@ impl FetchMetadata {
     }
 }
 
-/// Whether the token is bound to the cookie.
+/// Returns whether the token is bound to the cookie.
 fn is_bound(token: SignInToken, cookie: FormCookie) -> bool {
     match cookie {
         FormCookie::None | FormCookie::Old => false,
@@ -397,10 +397,11 @@ fn is_bound(token: SignInToken, cookie: FormCookie) -> bool {
     }
 }
 
-/// Login CSRF: another site tries to log its user in to an account of the attacker. The attacker can obtain tokens of its own.
+/// Login CSRF: another site tries to log its user in to an account of the attacker. The attacker can open the
+/// login page and so obtain valid tokens.
 #[tokio::test]
 async fn the_table_holds_at_every_form_before_sign_in() {
-    let site = Site::with(&[&format!("http.public_origins={ORIGIN},{OTHER_OF_OURS}")]).await;
+    let site = Site::with(&[&format!("http.public_origins={ORIGIN},{OUR_OTHER_ORIGIN}")]).await;
     let old = Browser::with_sign_in_form(&site).await;
     site.advance(SIGN_IN_FORM_LIFETIME);
     let own = Browser::with_sign_in_form(&site).await;
@@ -412,7 +413,7 @@ async fn the_table_holds_at_every_form_before_sign_in() {
         FetchMetadata::all().flat_map(|metadata| [(metadata, "/auth/login"), (metadata, "/auth/password")])
     {
         for (token, cookie) in SIGN_IN_TOKENS.into_iter().flat_map(|token| FORM_COOKIES.map(|cookie| (token, cookie))) {
-            let sent = match token {
+            let sent_token = match token {
                 SignInToken::None => None,
                 SignInToken::Garbage => Some(&garbage),
                 SignInToken::Session => Some(&of_session.token),
@@ -428,7 +429,7 @@ async fn the_table_holds_at_every_form_before_sign_in() {
             };
             // The password is missing, so that a form that passes gets another refusal: 422.
             let fields: Vec<_> =
-                [("login", "alice")].into_iter().chain(sent.map(|token| ("csrf_token", &**token))).collect();
+                [("login", "alice")].into_iter().chain(sent_token.map(|token| ("csrf_token", &**token))).collect();
             let headers: Vec<_> = (metadata.sites.iter().map(|site| ("sec-fetch-site", *site)))
                 .chain(metadata.mode.map(|mode| ("sec-fetch-mode", mode)))
                 .chain(metadata.origin.map(|origin| ("origin", origin)))
@@ -448,8 +449,8 @@ async fn the_table_holds_at_every_form_before_sign_in() {
                 metadata.mode == Some("navigate") || response.verdict() == verdict,
                 "{path} {metadata:?} {token:?} {cookie:?}"
             );
-            // If the token is bound to the cookie, both are of this browser, or another host has planted both. Current browsers
-            // prevent that, because the name of the cookie begins with `__Host-`.
+            // If the token is bound to the cookie, either this browser received both, or another host planted both. Current
+            // browsers prevent that, because the name of the cookie begins with `__Host-`.
             let is_refused = outcome != Passes || is_bound(token, cookie);
             assert!(!metadata.is_attack() || is_refused, "{metadata:?} {token:?} {cookie:?}");
             *outcomes.entry(response.status).or_insert(0) += 1;
@@ -469,7 +470,7 @@ async fn a_token_differs_at_each_rendering_of_a_page() {
     let again = site.get("/auth/status").session(&session).send().await.json();
     assert_eq!(
         again["csrf_token"], browser.token,
-        "JSON contains no text of an attacker, so its token need not differ"
+        "JSON contains no text of an attacker, so its token does not have to differ"
     );
     let page = async || {
         let page = site.get("/auth/status").header("accept", "text/html").session(&session);

@@ -44,7 +44,7 @@ use crate::store::Store;
 use crate::store::records::{Account, Change, EmptyPolicy};
 use crate::sync::committer::{CommitTask, Committer};
 
-/// Password of every account that a test does not give another one.
+/// Password of an account, unless a test sets another password.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// Public origin of a site with the default settings.
 pub(crate) const ORIGIN: &str = "http://127.0.0.1";
@@ -60,7 +60,7 @@ pub(crate) struct Site {
     settings: Settings,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Stops the committer when it is dropped.
-    _committing: CommitTask,
+    _commit_task: CommitTask,
     home: Arc<TempDir>,
 }
 
@@ -107,7 +107,7 @@ impl Site {
     fn start(home: Arc<TempDir>, keys: PathBuf, settings: Settings, store: Store, now: Now) -> Self {
         let list = Arc::new(RevocationList::new(settings.freshness));
         list.mark_synced(now);
-        let (committer, committing) = Committer::start(list.clone(), store.clone());
+        let (committer, commit_task) = Committer::start(list.clone(), store.clone());
         let connections = Connections::new(16, settings.idle_timeout, settings.trusted_proxies.clone());
         let clock = Arc::new(Mutex::new(now));
         let parts = app::Parts {
@@ -133,7 +133,7 @@ impl Site {
             keys,
             settings,
             tasks: Mutex::default(),
-            _committing: committing,
+            _commit_task: commit_task,
             home,
         };
         site.start_background_tasks();
@@ -227,11 +227,11 @@ impl Site {
     /// Creates a key that seals from now on, and reloads the key ring.
     pub(crate) fn rotate(&self) -> Kid {
         let kid = self.publish(self.now().wall);
-        self.read_keys();
+        self.reload_keys();
         kid
     }
 
-    fn read_keys(&self) {
+    fn reload_keys(&self) {
         // A read in progress would replace the new key ring by the old one.
         self.stop_background_tasks();
         self.app.sessions.replace_ring(KeyRing::load(&self.keys).expect("a valid key ring"));
@@ -256,7 +256,7 @@ impl Site {
         let text = std::fs::read_to_string(&file).expect("a key file");
         let lines = text.lines().filter(|line| !line.starts_with("activates_at")).map(|line| format!("{line}\n"));
         std::fs::write(&file, lines.collect::<String>()).expect("a writable file");
-        self.read_keys();
+        self.reload_keys();
     }
 
     /// Copies a key file to another server. The rename makes the copy atomic.
@@ -271,7 +271,7 @@ impl Site {
         let ring = LockedRing::lock(&self.keys).expect("no other process holds the lock");
         let revocation = ring.begin_revoking(kid, true, &[], self.now().wall).expect("a key of the ring");
         revocation.finish().expect("a writable directory");
-        self.read_keys();
+        self.reload_keys();
     }
 
     /// Runs a statement on the database directly, without the store.

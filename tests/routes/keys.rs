@@ -139,7 +139,7 @@ async fn accepts_a_form_whose_key_has_just_arrived() {
     assert_eq!(other.status(&session).await, "401 revoked");
 }
 
-/// Otherwise the client would get a success, and copies of the session would stay valid on the servers that have the key.
+/// If the logout succeeded, copies of the session would stay valid on the servers that have the key.
 #[tokio::test]
 async fn a_logout_fails_while_only_another_node_has_the_key() {
     let site = Site::new().await;
@@ -199,7 +199,8 @@ async fn a_login_that_cannot_be_sealed_changes_nothing() {
     }
     assert_eq!(site.get("/auth/verify").session(&session).send().await.verdict(), "200");
     site.rotate();
-    // The same holds while the revocation list is stale. A login has no earlier session check that would notice it.
+    // The same holds while the revocation list is stale. The login route does not check a session first, so the login itself
+    // must detect this.
     site.advance_unsynced(Duration::from_secs(60));
     let sign_in = site.post("/auth/login").session(&session).json(&login_body("alice", PASSWORD));
     assert_eq!(sign_in.send().await.verdict(), "503 stale");

@@ -184,7 +184,7 @@ async fn an_account_change_during_the_check_refuses_the_login() {
     let password = site.password("alice", "another password", false).await;
     for is_read in [true, false] {
         for change in [Change::EndSessions, Change::Disable, password.clone()] {
-            let held = site.app.passwords.hold_thread();
+            let held_thread = site.app.passwords.hold_thread();
             let sign_in = site.post("/auth/login").json(&login_body("alice", PASSWORD)).send();
             let meanwhile = async {
                 site.until_password_waits().await;
@@ -197,7 +197,7 @@ async fn an_account_change_during_the_check_refuses_the_login() {
                         .await
                         .expect("an account");
                 }
-                drop(held);
+                drop(held_thread);
             };
             let (response, ()) = tokio::join!(sign_in, meanwhile);
             assert_eq!(response.verdict(), "401 credentials", "{change:?}");

@@ -27,11 +27,11 @@ async fn sign_in_form(site: &Site) -> (String, String) {
     (form_cookie(&page), page.hidden("csrf_token"))
 }
 
-/// Returns the form cookie that a page sets, after it has asserted its attributes.
+/// Asserts the attributes of the form cookie that a page sets, and returns the cookie.
 fn form_cookie(page: &Response) -> String {
-    let set = page.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
-    let mut ours = set.filter(|value| value.starts_with("__Host-sealjar-form="));
-    let (cookie, attributes) = ours.next().and_then(|value| value.split_once(';')).expect("a form cookie");
+    let fields = page.headers.get_all("set-cookie").iter().map(|value| value.to_str().expect("ASCII"));
+    let mut form_cookies = fields.filter(|value| value.starts_with("__Host-sealjar-form="));
+    let (cookie, attributes) = form_cookies.next().and_then(|value| value.split_once(';')).expect("a form cookie");
     assert_eq!(attributes, " Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
     cookie.to_owned()
 }
@@ -191,7 +191,8 @@ async fn external_return_urls_are_dropped_from_query_and_form() {
     }
 }
 
-/// ingress-nginx sends absolute return URLs. Their scheme is that of the connection to ingress-nginx, so `http` must be accepted.
+/// ingress-nginx sends absolute return URLs. Their scheme is the scheme of the connection to ingress-nginx, so `http` must be
+/// accepted.
 #[tokio::test]
 async fn an_absolute_return_url_of_this_host_becomes_a_path() {
     let site = Site::with(&["http.public_origins=https://app.example.com,https://b.example.com"]).await;
@@ -216,9 +217,8 @@ async fn an_absolute_return_url_of_this_host_becomes_a_path() {
         let session = response.session.expect("a session");
         let renew = site.get(&format!("/auth/renew?rd={query}")).header("host", "app.example.com").session(&session);
         let renewed = renew.send().await;
-        let back = renewed
-            .header("location")
-            .map(|place| place.replace("?sealjar-renewed", "").replace("&sealjar-renewed", ""));
+        let back =
+            renewed.header("location").map(|url| url.replace("?sealjar-renewed", "").replace("&sealjar-renewed", ""));
         assert_eq!(back.as_deref(), Some(kept).filter(|kept| *kept != "/" || rd == "https://app.example.com"), "{rd}");
     }
 
@@ -324,7 +324,7 @@ async fn short_addresses_redirect_to_a_page() {
     ] {
         for cookie in ["", &session] {
             for response in [open(&site, path, cookie).await, site.get(path).cookie(cookie).send().await] {
-                // A proxy that sends a verification request here by mistake must not take the response for a success.
+                // A proxy that sends a verify request here by mistake must not take the response for a success.
                 assert_eq!((response.status, response.header("location")), (302, Some(target)), "{path}");
                 assert_eq!(response.header("cache-control"), Some("no-store"), "{path}");
                 assert!(response.header("set-cookie").is_none(), "{path}");
@@ -353,7 +353,7 @@ async fn escaped_return_urls_do_not_make_a_page_long() {
         }
     }
     let kept = open(&site, &format!("/auth/login?rd=/{}", "%26".repeat(128)), "").await;
-    assert!(kept.hidden("rd").starts_with("/&"), "a return URL with 128 of them is kept");
+    assert!(kept.hidden("rd").starts_with("/&"), "a return URL with 128 special characters is kept");
 }
 
 #[tokio::test]
@@ -456,7 +456,7 @@ async fn pages_show_the_title_and_logo_of_the_service() {
     assert!(page.body.contains("<title>Sign in · Café &#38; Söhne</title>"), "{}", page.body);
     assert!(page.body.contains("<p class=\"host\">app.example.com</p>"));
     let (_, rest) = page.body.split_once("<img src=\"").expect("a logo");
-    let (href, _) = rest.split_once('"').expect("the address ends");
+    let (href, _) = rest.split_once('"').expect("the address has an end");
     assert!(page.body.contains(&format!("<link rel=\"icon\" href=\"{href}\">")));
     let image = site.get(href).send().await;
     assert_eq!((image.status, image.header("content-type")), (200, Some("image/svg+xml")));
@@ -469,7 +469,7 @@ async fn pages_show_the_title_and_logo_of_the_service() {
 }
 
 #[tokio::test]
-async fn the_sign_in_page_says_why_a_session_has_ended() {
+async fn the_login_page_states_why_a_session_has_ended() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     let status_text = async |session: &Session| {
@@ -493,7 +493,7 @@ async fn the_sign_in_page_says_why_a_session_has_ended() {
     let both = format!("{cookie}; {}", session.cookie());
     let wrong = submit(&site, "/auth/login", &both, &sign_in_fields(&token, "alice", "wrong password")).await;
     assert!(
-        wrong.body.contains("role=\"alert\"") && !wrong.body.contains("Sessions end"),
+        wrong.body.contains("role=\"alert\"") && !wrong.body.contains("You were signed out automatically"),
         "the page shows one message at a time"
     );
 }
@@ -596,7 +596,7 @@ async fn pages_have_one_stylesheet_that_exists() {
     let site = Site::new().await;
     let page = open(&site, "/auth/login", "").await;
     let (_, rest) = page.body.split_once("<link rel=\"stylesheet\" href=\"").expect("a stylesheet");
-    let (href, _) = rest.split_once('"').expect("the address ends");
+    let (href, _) = rest.split_once('"').expect("the address has an end");
     let style = site.get(href).send().await;
     assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
     assert!(style.body.contains("prefers-color-scheme: dark") && style.body.len() < 5_000);

@@ -1,4 +1,4 @@
-//! Tests of `POST /auth/reauthenticate`: with the password, it replaces a live session by a new one.
+//! Tests of `POST /auth/reauthenticate`: with the password, it replaces a live session with a new session.
 
 use std::time::Duration;
 
@@ -86,12 +86,12 @@ async fn refuses_a_session_that_ends_during_the_password_check() {
     ];
     for (path, body) in bodies {
         let session = site.login("alice").await;
-        let held = site.app.passwords.hold_thread();
+        let held_thread = site.app.passwords.hold_thread();
         let request = site.post(path).session(&session).json(&body).send();
         let meanwhile = async {
             site.until_password_waits().await;
             assert_eq!(site.logout(&session).await, "200");
-            drop(held);
+            drop(held_thread);
         };
         let (response, ()) = tokio::join!(request, meanwhile);
         assert_eq!((response.verdict().as_str(), response.session.is_none()), ("401 revoked", true), "{path}");

@@ -9,8 +9,8 @@ use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use serde_json::Value;
 
 use super::answer::{Response, Session};
-use super::described;
 use super::fixture::Site;
+use super::openapi_check;
 use crate::id::Kid;
 use crate::seal::token::UntrustedToken;
 
@@ -101,7 +101,7 @@ impl<'s> RequestBuilder<'s> {
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         let response = Response::of(self.site.send(SocketAddr::new(self.peer, 1), request).await).await;
-        described::check(self.site, &method, &path, &response);
+        openapi_check::check(self.site, &method, &path, &response);
         response
     }
 }
@@ -129,10 +129,10 @@ impl Response {
     pub(crate) fn hidden(&self, name: &str) -> String {
         let start = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
         let (_, rest) = self.body.split_once(&start).unwrap_or_else(|| panic!("no field {name} in {}", self.body));
-        rest.split_once('"').expect("the value ends").0.to_owned()
+        rest.split_once('"').expect("the value has an end").0.to_owned()
     }
 
-    /// Returns status and body, after it has asserted that the response is a page.
+    /// Asserts that the response is a page. Returns its status and body.
     pub(crate) fn page(&self) -> (u16, &str) {
         assert_eq!(self.header("content-type"), Some("text/html; charset=utf-8"), "{}", self.body);
         (self.status, &self.body)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::answer::{Response, Session};
 use super::fixture::Site;
 
-/// Path of every public route. A test in `src/http.rs` checks that it is complete.
+/// Path of every public route. A test in `src/http.rs` checks that the list is complete.
 pub(crate) const ROUTES: [&str; 21] = [
     "/",
     "/.well-known/change-password",

@@ -60,7 +60,7 @@ async fn refuses_a_session_if_it_is_expired_or_the_list_is_stale() {
 }
 
 #[tokio::test]
-async fn answers_head_like_get_without_a_body() {
+async fn responds_to_head_like_get_without_a_body() {
     let site = Site::new().await;
     let session = site.login("alice").await;
     for (cookie, status) in [(session.cookie(), 200), ("x=y".to_owned(), 401)] {

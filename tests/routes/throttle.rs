@@ -58,7 +58,7 @@ async fn spaces_around_a_login_name_do_not_change_the_account() {
     assert_eq!(
         sign_in(&site, USER, "Alice ", PASSWORD).await.verdict(),
         "200",
-        "keyboards of phones write it in this way"
+        "phone keyboards write a capital letter and add a space"
     );
     let spellings = ["alice", "alice ", " alice", "alice\t", "  ALICE  "];
     for (number, login) in spellings.into_iter().cycle().take(BURST).enumerate() {
@@ -262,10 +262,10 @@ async fn zero_disables_a_limit() {
 #[tokio::test]
 async fn an_unchecked_password_does_not_count_as_a_failure() {
     let site = Site::new().await;
-    site.sql("ALTER TABLE account RENAME TO away").await;
+    site.sql("ALTER TABLE account RENAME TO renamed_account").await;
     for _ in 0..2 * BURST {
         assert_eq!(sign_in(&site, USER, "alice", PASSWORD).await.verdict(), "503 store");
     }
-    site.sql("ALTER TABLE away RENAME TO account").await;
+    site.sql("ALTER TABLE renamed_account RENAME TO account").await;
     assert!(sign_in(&site, USER, "alice", PASSWORD).await.session.is_some());
 }

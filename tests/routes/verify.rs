@@ -1,4 +1,4 @@
-//! Tests of `/auth/verify` and its three shapes (forms of the path). A request here is the subrequest of a reverse proxy.
+//! Tests of the three verify routes: `/auth/verify` and the paths below it. A request here is the subrequest of a reverse proxy.
 //!
 //! `/auth/verify` and `/auth/verify/redirect` receive the facts of the client's request in header fields. Envoy sends the
 //! client's host, method and path themselves, so `/auth/verify/envoy` reads them from the request. `tests/web` has tests with
@@ -14,7 +14,7 @@ mod rules;
 use super::answer::{Response, Session};
 use super::fixture::Site;
 
-const SHAPES: [&str; 3] = ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy"];
+const VERIFY_ROUTES: [&str; 3] = ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy"];
 /// Identity headers of a response with status 200.
 const IDENTITY: [&str; 9] = [
     "remote-user",
@@ -30,7 +30,7 @@ const IDENTITY: [&str; 9] = [
 /// Settings with a trusted proxy and two public origins.
 const TRUSTING: [&str; 2] =
     ["http.trusted_proxies=127.0.0.1", "http.public_origins=https://app.example.com,https://b.example.com"];
-/// Host of Envoy's verification request. It is the host of the client's request.
+/// Host of Envoy's verify request. It is the host of the client's request.
 const HOST: (&str, &str) = ("host", "app.example.com");
 /// Host of the client's request, as other proxies send it.
 const APP: (&str, &str) = ("x-forwarded-host", "app.example.com");
@@ -74,7 +74,7 @@ async fn every_200_has_all_identity_fields_even_empty_ones() {
 }
 
 #[tokio::test]
-async fn every_shape_has_the_same_fields_on_its_200() {
+async fn every_verify_route_has_the_same_fields_on_its_200() {
     let site = Site::with(&["http.public_origins=https://app.example.com"]).await;
     let session = site.login_at("app.example.com", "alice").await;
     let mut names_by_path = Vec::new();

@@ -13,8 +13,8 @@ use crate::web::browser;
 
 /// Handles `GET /auth/login`. `rd` in the query is the return URL. It is ignored if it could lead to another site.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
-    let signed_out = context.uri().query() == Some("signed-out");
-    let notice = signed_out.then_some(context.texts().sign_in.signed_out);
+    let is_after_logout = context.uri().query() == Some("signed-out");
+    let notice = is_after_logout.then_some(context.texts().sign_in.signed_out);
     form(context, &FormValues::of_query(context), Messages { notice, ..Messages::default() })
 }
 

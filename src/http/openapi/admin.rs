@@ -18,7 +18,7 @@ const PROBLEMS: [Problem; 3] =
 pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
     let operation = |id, summary| operation::OperationSpec::admin(id, TAG, summary).problems(&PROBLEMS);
     let alive = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["alive"]));
-    let healthz = operation("healthz", "Liveness: the process answers. Depends on nothing else.").content(
+    let healthz = operation("healthz", "Liveness: the process responds. Does not depend on anything else.").content(
         StatusCode::OK,
         JSON,
         object([("status", alive.into())]),

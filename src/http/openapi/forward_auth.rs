@@ -46,24 +46,24 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
             .session(false)
             .problems(&NO_SESSION)
             .problems(&VERIFY_PROBLEMS)
-            .content(StatusCode::OK, "text/plain", string(), "The request may pass.")
+            .content(StatusCode::OK, "text/plain", string(), "The request is allowed.")
             .header(
                 StatusCode::OK,
                 "Remote-Session-Deadline",
                 true,
                 deadline,
-                "The absolute deadline of the session, in Unix seconds. Empty, as the other identity fields, if `preflight=1` let the request pass.",
+                "The absolute deadline of the session, in Unix seconds. Empty, like the other identity fields, if the request was allowed by `preflight=1`.",
             )
             .header(
                 StatusCode::UNAUTHORIZED,
                 "Location",
                 true,
                 string(),
-                "The URL of the login page, or for `step-up` of the page to give the password again.",
+                "The URL of the login page. For the reason `step-up`, the URL of the page to give the password again.",
             )
             .sets_cookie(StatusCode::OK, false, RENEWED);
-        identity_headers.into_iter().fold(operation, |all, (fact, text)| {
-            all.header(StatusCode::OK, &format!("Remote-{fact}"), true, string(), text).header(
+        identity_headers.into_iter().fold(operation, |operation, (fact, text)| {
+            operation.header(StatusCode::OK, &format!("Remote-{fact}"), true, string(), text).header(
                 StatusCode::OK,
                 &format!("X-Auth-Request-{fact}"),
                 true,
@@ -79,7 +79,7 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
             ParameterIn::Query,
             "role",
             roles,
-            "The session has one of these roles. Of several parameters, each must hold.",
+            "The session must have one of these roles. If the parameter is repeated, the session must have a role of each list.",
         ));
         let max_age = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).build();
         let csrf =
@@ -90,7 +90,7 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
                 ParameterIn::Query,
                 "max_age",
                 max_age,
-                "The user gave the password at most this many seconds ago.",
+                "Maximum number of seconds since the user gave the password.",
             ))
             .parameter(parameter(
                 ParameterIn::Query,
@@ -99,10 +99,10 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
                 "Refuses requests to the application that another site caused. GET, HEAD and CORS preflights pass, and WebSocket handshakes are checked.",
             ))
     };
-    let with_redirects = |operation: operation::OperationSpec, also: &str| {
+    let with_redirects = |operation: operation::OperationSpec, renewal: &str| {
         let to_login = "For a navigation without a sufficient session, if the client's method is GET, HEAD or unknown: to the login page, or to the page to give the password again.";
         operation
-            .redirect(StatusCode::FOUND, &format!("{to_login}{also}"))
+            .redirect(StatusCode::FOUND, &format!("{to_login}{renewal}"))
             .redirect(StatusCode::SEE_OTHER, "For a navigation without a sufficient session, with another method: to the same pages. After the login, the user returns to the page that sent the request.")
     };
     const RENEWAL: &str = " With `renew=redirect`, also to `/auth/renew`, and from there back.";
@@ -113,13 +113,13 @@ pub(super) fn resources(shared: &mut SharedComponents) -> Vec<Resource> {
         ParameterIn::Query,
         "renew",
         string(),
-        "`redirect` renews the session with a redirect to `/auth/renew`, for proxies that cannot pass on a cookie. Other values are ignored.",
+        "`redirect` renews the session with a redirect to `/auth/renew`, for proxies that do not forward the cookie of a verify response. Other values are ignored.",
     ));
     let rule = |names: &str, text: &str| {
         let pattern = format!("^(role={ROLES}|max_age=[1-9][0-9]{{0,8}}|csrf=1|preflight=1{names})$");
         segment("rule", string_like(&pattern), "max_age=900", text)
     };
-    const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`. The last one lets CORS preflights pass without a session and with empty identity fields. There may be several such segments, or none. An unknown rule is an error. The query is not read.";
+    const SEGMENTS: &str = "A rule: `role=`, `max_age=` or `csrf=1` as in a query, or `preflight=1`. `preflight=1` allows CORS preflights without a session, and with empty identity fields. The path may contain any number of such segments. An unknown rule is an error. The query is not read.";
     const RENEW: &str = "A rule as for `/auth/verify/{rule}/-`, or `renew=redirect`.";
     let plain_segments = operation_for(
         "verifySegments",

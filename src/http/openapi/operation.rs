@@ -45,7 +45,7 @@ impl SharedComponents {
             for field in form.properties.values_mut() {
                 if let RefOr::T(Schema::Object(field)) = field
                     && let SchemaType::Array(types) = &field.schema_type
-                    && let Some(not_null) = types.iter().find(|each| **each != Type::Null)
+                    && let Some(not_null) = types.iter().find(|schema_type| **schema_type != Type::Null)
                 {
                     field.schema_type = SchemaType::Type(not_null.clone());
                 }
@@ -194,7 +194,7 @@ impl OperationSpec {
     /// Returns the description of the operation. Adds its responses to the shared components.
     pub(super) fn build(mut self, shared: &mut SharedComponents) -> Operation {
         let body = shared.of::<ProblemBody>();
-        // One response per status of the problems.
+        // Adds one response for each status of the problems.
         for (status, problems) in std::mem::take(&mut self.problems) {
             let mut reasons: Vec<Value> = Vec::new();
             let mut lines = Vec::new();
@@ -209,7 +209,7 @@ impl OperationSpec {
                     reasons.push(reason);
                 }
             }
-            // The status and the reasons that are possible here.
+            // The status and the reasons that are possible for this operation.
             let restricted = ObjectBuilder::new()
                 .property("status", ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([status])))
                 .property("reason", ObjectBuilder::new().schema_type(Type::String).enum_values(Some(reasons)));
@@ -273,8 +273,8 @@ pub(super) fn page() -> Object {
 
 /// Returns the schema of an object in which all these members are required.
 pub(super) fn object<const N: usize>(members: [(&str, RefOr<Schema>); N]) -> Object {
-    let all = ObjectBuilder::new();
-    members.into_iter().fold(all, |all, (name, schema)| all.property(name, schema).required(name)).build()
+    let empty = ObjectBuilder::new();
+    members.into_iter().fold(empty, |object, (name, schema)| object.property(name, schema).required(name)).build()
 }
 
 /// Returns an optional parameter.

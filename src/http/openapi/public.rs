@@ -25,17 +25,17 @@ Sessions that are stored in the browser, encrypted in one cookie.
 A request is a navigation if it has `Sec-Fetch-Mode: navigate`, or if its `Accept` names `text/html` and it has \
 `Sec-Fetch-Mode: same-origin` or no `Sec-Fetch-Mode`. With `Sec-Fetch-Dest: empty`, its `Accept` must name `text/html` in any \
 case. Navigations get errors as pages. All other requests get them as problem details (RFC 9457), with a `reason` from a closed \
-list. A form that succeeds is answered with a redirect.
+list. The response to a form that succeeds is a redirect.
 
 A request from a browser with a method other than GET and HEAD must come from this site. The server checks `Sec-Fetch-Site`, or \
 `Origin` if that is absent. If `Content-Type` is not `application/json`, the request must also contain the `csrf_token` of its \
-page or session: as a field of the form, or in `X-CSRF-Token`. A client that sends neither of the two headers needs no token. The \
+page or session: as a field of the form, or in `X-CSRF-Token`. A client that does not send `Sec-Fetch-Site` or `Origin` needs no token. The \
 forward authentication routes do not check this, unless the rule `csrf` requires it.
 
-An unknown path is 404 with the reason `not-found`. A method that a path does not have is 405 with the reason `method` and the \
-field `Allow`. A request that is not valid HTTP is 400 without a body. A head that is longer than 32 KiB, or has more than 100 \
-fields, is 431: over HTTP/2 with too many fields the body is a line of text, otherwise there is none. Over HTTP/2 a request is 503 \
-without a body if unfinished requests use too much memory.";
+A request for an unknown path gets 404 with the reason `not-found`. A request with a method that its path does not support gets \
+405 with the reason `method` and the field `Allow`. A request that is not valid HTTP gets 400 without a body. A request head that \
+is longer than 32 KiB, or has more than 100 fields, gets 431: over HTTP/2 with too many fields, the body is a line of text, \
+otherwise there is no body. Over HTTP/2, a request gets 503 without a body if unfinished requests use too much memory.";
 
 const OK: StatusCode = StatusCode::OK;
 const AUTH: &str = "session";
@@ -166,16 +166,16 @@ fn sessions(shared: &mut SharedComponents) -> Vec<Resource> {
         .redirect(StatusCode::FOUND, "To the login page, for a navigation without a live session.");
     let times = object([("idle_deadline", number().into()), ("absolute_deadline", number().into())]);
     let renew = public("renew", AUTH, "Renews the session.")
-        .text("For browsers behind proxies that do not pass on the `Set-Cookie` of a verification, and for scripts of pages that stay open.")
+        .text("For browsers behind proxies that do not forward the `Set-Cookie` of a verify response, and for scripts of pages that stay open.")
         .session(false)
         .problems(&NO_SESSION)
         .parameter(rd("Return URL. Ignored if it could lead to another site."))
         .content(OK, JSON, times, "The deadlines of the session, if there is no valid `rd`.")
         .sets_cookie(OK, false, RENEWED)
-        .redirect(StatusCode::FOUND, "To `rd`; or to the login page, for a navigation without a live session.")
+        .redirect(StatusCode::FOUND, "To `rd`. For a navigation without a live session, to the login page.")
         .sets_cookie(StatusCode::FOUND, false, RENEWED);
     let logout = sign_out("logout", "Ends this session.")
-        .text("After a 200 or 303, no copy of the cookie is accepted any more, even after a restart. Succeeds without a session, too.")
+        .text("After a 200 or 303, every copy of the cookie is refused, even after a restart. Also succeeds without a session.")
         .session(true);
     let everywhere = sign_out("logoutAll", "Ends all sessions of the account.").session(false).problems(&NO_SESSION);
     vec![
@@ -216,12 +216,12 @@ fn passwords(shared: &mut SharedComponents) -> Vec<Resource> {
     let to_sign_in = "To the login page, for a navigation without a live session.";
     let sign_in_page = form("loginForm", "The login page.")
         .sets_cookie(OK, true, "A cookie that binds the form to this browser.")
-        .text("With the query `signed-out` the page says that the user is signed out.")
+        .text("With the query `signed-out`, the page shows that the user is signed out.")
         .parameter(rd("Return URL after the login. Ignored if it could lead to another site."));
     let json = shared.of::<SignInBody>();
     let fields = shared.of_form::<SignInBody>();
-    let login = change("login", "Signs in.").body(Required::True, json, fields).text(
-        "Starts a session, and ends the sessions that the request carries. The `csrf_token` of the login page is bound to a cookie that the page sets.",
+    let login = change("login", "Logs in.").body(Required::True, json, fields).text(
+        "Starts a session, and ends the sessions whose cookies are in the request. The `csrf_token` of the login page is bound to a cookie that the page sets.",
     );
     let login = starts_session(login, "The session has started. Response to a form: to `rd` or to `pages.home`.");
     let reauthenticate_page = form("reauthenticateForm", "The page to give the password again.")
@@ -247,7 +247,7 @@ fn passwords(shared: &mut SharedComponents) -> Vec<Resource> {
     let json = shared.of::<PasswordChangeBody>();
     let fields = shared.of_form::<PasswordChangeBody>();
     let password = change("password", "Changes the user's password, and ends all other sessions of the account.")
-        .text("With `login`, no session is needed: this is the way to log in after 403 `must-change`.")
+        .text("With `login`, no session is needed. Use this to log in after 403 `must-change`.")
         .session(true)
         .body(Required::True, json, fields)
         .problems(&NO_SESSION);
@@ -265,9 +265,9 @@ fn passwords(shared: &mut SharedComponents) -> Vec<Resource> {
 /// Returns the operation `GET /openapi.json` of a listener.
 pub(super) fn description(operation: operation::OperationSpec, shared: &mut SharedComponents) -> Operation {
     let tag = || string_like("^\"[A-Za-z0-9_-]{43}\"$");
-    let cached = "The `ETag` of a description that the client has. If it is current, the response is 304.";
+    let if_none_match = "The `ETag` of a description that the client has. If it is current, the response is 304.";
     operation
-        .parameter(parameter(ParameterIn::Header, "If-None-Match", string(), cached))
+        .parameter(parameter(ParameterIn::Header, "If-None-Match", string(), if_none_match))
         .content(StatusCode::OK, JSON, ObjectBuilder::new().schema_type(Type::Object).build(), "The description.")
         .header(StatusCode::OK, "ETag", true, tag(), "A hash of the description.")
         .bare(StatusCode::NOT_MODIFIED, "The description has not changed.")

@@ -16,7 +16,7 @@ impl Resource {
         Self { path: path.to_owned(), operations: Vec::new() }
     }
 
-    /// Adds an operation for GET, and the same for HEAD.
+    /// Adds an operation for GET, and a copy of it for HEAD.
     pub(super) fn get(self, operation: Operation) -> Self {
         let head = renamed(&operation, "Head");
         self.with(Method::GET, HttpMethod::Get, operation).with(Method::HEAD, HttpMethod::Head, head)
@@ -40,11 +40,11 @@ impl Resource {
         let start = self.get(operation.clone());
         others
             .into_iter()
-            .fold(start, |all, (method, described, suffix)| all.with(method, described, renamed(&operation, suffix)))
+            .fold(start, |resource, (method, name, suffix)| resource.with(method, name, renamed(&operation, suffix)))
     }
 
-    fn with(mut self, method: Method, described: HttpMethod, operation: Operation) -> Self {
-        self.operations.push((method, described, operation));
+    fn with(mut self, method: Method, name: HttpMethod, operation: Operation) -> Self {
+        self.operations.push((method, name, operation));
         self
     }
 
@@ -64,7 +64,7 @@ impl Resource {
     }
 }
 
-/// Returns a copy of an operation with a suffix at its id, because ids must be unique.
+/// Returns a copy of an operation. A suffix is added to its id, because ids must be unique.
 fn renamed(operation: &Operation, suffix: &str) -> Operation {
     let mut other = operation.clone();
     other.operation_id = operation.operation_id.as_ref().map(|id| format!("{id}{suffix}"));

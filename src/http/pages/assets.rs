@@ -1,7 +1,7 @@
 //! Files that the pages load from this server: the stylesheet, the icon and the operator's logo.
 //!
 //! The URL of a file contains a hash of its content, so that browsers can cache it. The files are the same for all clients, and
-//! are served for every host: the error page for a host that is not served needs them, too.
+//! are served for every host: the error page for a host that is not served also needs them.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn detects_the_image_type_from_the_first_bytes() {
-        for (bytes, found) in [
+        for (bytes, expected) in [
             (&b"\x89PNG\r\n\x1a\n..."[..], Some("image/png")),
             (b"\xff\xd8\xff\xe0...", Some("image/jpeg")),
             (b"RIFF\x10\0\0\0WEBPVP8 ", Some("image/webp")),
@@ -121,7 +121,7 @@ mod tests {
             (b"RIFF\x10\0\0\0WAVEfmt ", None),
             (b"", None),
         ] {
-            assert_eq!(media_type(bytes), found, "{bytes:?}");
+            assert_eq!(media_type(bytes), expected, "{bytes:?}");
         }
     }
 

@@ -7,7 +7,7 @@ pub(super) static TEXTS: Texts = Texts {
     common: Common {
         error: "Error: ",
         development_mode: "Development mode:",
-        plain_http: "cookies travel over plain HTTP. Never use this outside your own machine.",
+        plain_http: "cookies are sent over HTTP without encryption. Never use this outside your own machine.",
         login_name: "Login name",
         current_password: "Current password",
         sign_in: "Sign in",
@@ -22,7 +22,7 @@ pub(super) static TEXTS: Texts = Texts {
         continue_: "Continue",
         password: "Password",
         remember: "Keep me signed in",
-        remember_hint: "Only on a device that is yours alone.",
+        remember_hint: "Do not use this on a device that other people use.",
         out_of_date: "This page was out of date. Please sign in again.",
         without_cookie: "This page was open for too long, or your browser blocks the cookies of this site. Please try again.",
         cookies_blocked: "If you have just signed in, your browser blocks the cookies of this site. Allow them, and sign in again.",
@@ -37,8 +37,8 @@ pub(super) static TEXTS: Texts = Texts {
         idle_deadline: "Ends if not used",
         absolute_deadline: "Ends at the latest",
         when_the_browser_closes: "When the browser closes",
-        stays: "You stay signed in",
-        ends: "You are signed out",
+        stays_signed_in: "You stay signed in",
+        signed_out: "You are signed out",
         sign_out_everywhere: "Sign out everywhere",
         everywhere_hint: "Ends your sessions in every browser and on every device, this one too.",
         change_password: "Change your password",
@@ -136,7 +136,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         login_name: ErrorText {
             title: "This is not a login name",
-            detail: "This is not a login name. A login name begins with a letter or digit. It has only letters, digits and the characters . _ @ - in it, at most 64.",
+            detail: "This is not a login name. A login name begins with a letter or digit. It contains only letters, digits and the characters . _ @ -, and has at most 64 characters.",
         },
         new_password: "This password cannot be used",
         too_large: ErrorText {
@@ -145,11 +145,11 @@ pub(super) static TEXTS: Texts = Texts {
         },
         incomplete: ErrorText {
             title: "The connection was interrupted",
-            detail: "What you sent did not arrive completely. Nothing was changed. Try again.",
+            detail: "Your data did not arrive completely. Nothing was changed. Try again.",
         },
         slow: ErrorText {
             title: "This took too long",
-            detail: "What you sent did not arrive in time. Nothing was changed. Try again.",
+            detail: "Your data did not arrive in time. Nothing was changed. Try again.",
         },
         authority: ErrorText {
             title: "This address cannot be opened",
@@ -182,7 +182,7 @@ pub(super) static TEXTS: Texts = Texts {
         },
         failed: ErrorText {
             title: "Something went wrong",
-            detail: "The server could not answer. Try again. If that does not help, tell the operator of this service.",
+            detail: "The server could not complete your request. Try again. If that does not help, tell the operator of this service.",
         },
     },
     times: Times {

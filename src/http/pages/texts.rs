@@ -1,6 +1,6 @@
-//! The texts of the pages: one catalogue for each language. Templates and handlers contain no text of their own.
+//! The texts of the pages: one catalogue for each language. Templates and handlers contain no texts.
 //!
-//! Another language is another value of [`Texts`], and a variant of `Language` (`language.rs`). Texts for programs
+//! To add a language, add a value of [`Texts`] and a variant of `Language` (`language.rs`). Texts for programs
 //! (`problem/details.rs`) and for the operator are English in every language.
 
 use time::OffsetDateTime;
@@ -46,7 +46,7 @@ pub(crate) struct SignIn {
     pub(crate) password: &'static str,
     pub(crate) remember: &'static str,
     pub(crate) remember_hint: &'static str,
-    /// Error if the form belongs to another login form cookie than that of the browser.
+    /// Error if the form does not belong to the login form cookie of the browser.
     pub(crate) out_of_date: &'static str,
     /// Error if the browser did not send the login form cookie.
     pub(crate) without_cookie: &'static str,
@@ -66,8 +66,8 @@ pub(crate) struct Session {
     pub(crate) idle_deadline: &'static str,
     pub(crate) absolute_deadline: &'static str,
     pub(crate) when_the_browser_closes: &'static str,
-    pub(crate) stays: &'static str,
-    pub(crate) ends: &'static str,
+    pub(crate) stays_signed_in: &'static str,
+    pub(crate) signed_out: &'static str,
     pub(crate) sign_out_everywhere: &'static str,
     pub(crate) everywhere_hint: &'static str,
     pub(crate) change_password: &'static str,
@@ -187,7 +187,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn templates_contain_no_text_of_their_own() {
+    fn templates_contain_no_texts() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/pages");
         let files = fs::read_dir(folder).expect("the templates").map(|entry| entry.expect("an entry").path());
         let templates: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "html")).collect();
@@ -199,7 +199,7 @@ mod tests {
             }
             for (start, end) in [("{#", "#}"), ("{%", "%}"), ("{{", "}}"), ("<", ">")] {
                 while let Some((before, rest)) = text.split_once(start) {
-                    let (_, after) = rest.split_once(end).expect("it ends");
+                    let (_, after) = rest.split_once(end).expect("the markup has an end");
                     text = format!("{before}{after}");
                 }
             }

@@ -73,12 +73,12 @@ impl Problem {
             Self::Seal(SealError::NoActiveKey) => (
                 S::SERVICE_UNAVAILABLE,
                 R::NoActiveKey,
-                "no key is active, so no session can start; the operator copies the key files of another server, or if there is none, runs: sealjar keys rotate --activate-in 0s",
+                "no key is active, so no session can start; the operator must copy the key files of another server, or, if there is no other server, run: sealjar keys rotate --activate-in 0s",
             ),
             Self::Seal(SealError::TooLarge(_) | SealError::BadClaims(_)) => (
                 S::INTERNAL_SERVER_ERROR,
                 R::DoesNotFit,
-                "the data of the account does not fit into a cookie; the operator gives the account fewer roles or a shorter name",
+                "the data of the account does not fit into a cookie; the operator must give the account fewer roles or a shorter name",
             ),
             Self::NotJson => (S::BAD_REQUEST, R::Malformed, "the body is not well-formed JSON"),
             Self::Fields(expected) | Self::LoginName(expected) => (S::UNPROCESSABLE_ENTITY, R::Fields, expected),
@@ -110,12 +110,12 @@ impl Problem {
             Self::Misdirected => (
                 S::MISDIRECTED_REQUEST,
                 R::Misdirected,
-                "this server does not serve the host that the request names; if it should, the operator adds the host to http.public_origins",
+                "this server does not serve the host that the request names; if it should, the operator must add the host to http.public_origins",
             ),
             Self::AdminMisdirected => (
                 S::MISDIRECTED_REQUEST,
                 R::Misdirected,
-                "the admin listener does not serve the host that the request names; use an IP address, localhost or a name without a dot, or the operator lists the host in http.admin_authorities",
+                "the admin listener does not serve the host that the request names; use an IP address, localhost or a name without a dot, or ask the operator to list the host in http.admin_authorities",
             ),
             Self::CrossSite => (S::FORBIDDEN, R::CrossSite, refusal::CROSS_SITE),
             Self::FormToken => (
@@ -128,13 +128,13 @@ impl Problem {
                 R::Rule,
                 "a rule of this route is invalid; if you did not add role, max_age or csrf to the address yourself, tell the operator",
             ),
-            Self::Forwarded(what) => (S::FORBIDDEN, R::Forwarded, what),
+            Self::Forwarded(detail) => (S::FORBIDDEN, R::Forwarded, detail),
             Self::Status(S::NOT_FOUND) => (S::NOT_FOUND, R::NotFound, "there is no resource at this path"),
             Self::Status(S::METHOD_NOT_ALLOWED) => {
                 (S::METHOD_NOT_ALLOWED, R::Method, "the Allow field lists the methods of this resource")
             }
             Self::Status(status) => {
-                (status, R::Error, "the request failed; the operator finds the cause in the server's log")
+                (status, R::Error, "the request failed; ask the operator to find the cause in the server's log")
             }
         }
     }

@@ -12,7 +12,8 @@ use crate::http::problem::{Problem, whole_seconds};
 use crate::http::return_url::ReturnUrl;
 use crate::session::{Refusal, SealError};
 
-/// Pages to which the login returns if it was linked from an error page with this path.
+/// Pages to which a browser returns after a login. An error page at one of these paths links to the login page, with its own
+/// path as the return URL.
 const RETURN_PAGES: [&str; 3] = [ReturnUrl::SESSION, "/auth/password", "/auth/reauthenticate"];
 
 impl Problem {

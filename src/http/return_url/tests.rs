@@ -185,7 +185,7 @@ fn refuses_a_url_that_html_escaping_makes_too_long() {
 }
 
 #[test]
-fn the_escaped_length_is_that_of_the_template_engine() {
+fn the_escaped_length_matches_the_template_engine() {
     use askama::filters::{Html, escape};
     let all_characters: String = (0x21..0x7f).map(char::from).collect();
     let escaped = escape(&all_characters, Html).expect("a filter that cannot fail").to_string();

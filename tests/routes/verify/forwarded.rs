@@ -1,6 +1,6 @@
 //! Tests of the header fields in which a proxy forwards the host, method and path of the client's request.
 
-use super::{APP, Fields, NAVIGATION, SHAPES, behind_proxy, send};
+use super::{APP, Fields, NAVIGATION, VERIFY_ROUTES, behind_proxy, send};
 use crate::routes::fixture::{ORIGIN, Site};
 
 #[tokio::test]
@@ -58,13 +58,13 @@ async fn forwarded_fields_must_agree_and_name_a_served_host() {
 #[tokio::test]
 async fn refuses_connect_even_with_a_session() {
     let (site, session) = behind_proxy().await;
-    for shape in [SHAPES[0], SHAPES[1]] {
+    for route in [VERIFY_ROUTES[0], VERIFY_ROUTES[1]] {
         for rules in ["", "/-", "/role=staff/-", "/csrf=1/-", "/preflight=1/-"] {
             for name in ["x-forwarded-method", "x-original-method"] {
                 for (method, verdict) in [("GET", "200"), ("CONNECT", "403 forwarded")] {
                     let fields = [APP, (name, method)];
-                    let response = send(&site, "GET", &format!("{shape}{rules}"), &session.cookie(), &fields).await;
-                    assert_eq!(response.verdict(), verdict, "{method} {shape}{rules}");
+                    let response = send(&site, "GET", &format!("{route}{rules}"), &session.cookie(), &fields).await;
+                    assert_eq!(response.verdict(), verdict, "{method} {route}{rules}");
                 }
             }
         }

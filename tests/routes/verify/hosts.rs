@@ -1,4 +1,4 @@
-//! Tests of the hosts on which a session is valid, and of the hosts that a verification request may name.
+//! Tests of the hosts on which a session is valid, and of the hosts that a verify request may name.
 
 use super::{Fields, TRUSTING, behind_proxy, send};
 use crate::routes::answer::Response;
@@ -34,8 +34,8 @@ async fn a_domain_session_is_valid_on_every_host_of_the_domain() {
     assert_eq!(visit(&site, &session.cookie(), "app.example.com").await.status, 302);
 }
 
-/// A listed host has its own login page. Other hosts below the domain use the one of the first listed host, and the login
-/// redirects back.
+/// A listed host has its own login page. Other hosts below the domain use the login page of the first listed host. After
+/// the login, the browser returns to the other host.
 #[tokio::test]
 async fn an_unlisted_host_of_the_domain_logs_in_at_the_first_host() {
     let site = Site::with(&[TRUSTING[0], TRUSTING[1], "cookie.domain=example.com"]).await;

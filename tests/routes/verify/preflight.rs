@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::{APP, Fields, HOST, OTHER_SITE, SHAPES, TRUSTING, behind_proxy, identity, send};
+use super::{APP, Fields, HOST, OTHER_SITE, TRUSTING, VERIFY_ROUTES, behind_proxy, identity, send};
 use crate::routes::fixture::Site;
 
 #[tokio::test]
-async fn a_preflight_passes_without_a_session_as_no_user() {
+async fn a_preflight_passes_without_a_session_or_an_identity() {
     let (site, session) = behind_proxy().await;
     // The session is due for renewal.
     site.advance(Duration::from_secs(180));
@@ -15,8 +15,8 @@ async fn a_preflight_passes_without_a_session_as_no_user() {
     let cross = ("sec-fetch-site", "cross-site");
     let fields = [HOST, APP, OTHER_SITE, requested_method, cross, ("x-forwarded-method", "OPTIONS")];
     for rules in ["preflight=1", "role=admin/max_age=1/csrf=1/preflight=1", "preflight=1/csrf=1"] {
-        for shape in SHAPES {
-            let path = format!("{shape}/{rules}/-");
+        for route in VERIFY_ROUTES {
+            let path = format!("{route}/{rules}/-");
             // A session cookie in the request is ignored: it yields no identity and is not renewed.
             for cookie in [String::new(), session.cookie(), "__Host-sealjar=x".to_owned()] {
                 let response = send(&site, "OPTIONS", &path, &cookie, &fields).await;
@@ -53,8 +53,8 @@ async fn requests_other_than_preflights_need_a_session() {
         ),
     ];
     for (method, rules, fields, verdict) in cases {
-        for shape in SHAPES {
-            let path = format!("{shape}/{rules}");
+        for route in VERIFY_ROUTES {
+            let path = format!("{route}/{rules}");
             let response = send(&site, method, &path, "", &[&[HOST, APP], fields].concat()).await;
             assert_eq!(response.verdict(), verdict, "{method} {path} {fields:?}");
         }
@@ -65,14 +65,14 @@ async fn requests_other_than_preflights_need_a_session() {
     }
 }
 
-/// The method of the verification request is chosen by the proxy. Only Envoy uses the client's method.
+/// The method of the verify request is chosen by the proxy. Only Envoy uses the client's method.
 #[tokio::test]
 async fn an_untrusted_client_cannot_claim_a_preflight() {
     let site = Site::new().await;
     let fields = [OTHER_SITE, ("access-control-request-method", "GET"), ("x-forwarded-method", "OPTIONS")];
-    for shape in SHAPES {
-        let response = send(&site, "OPTIONS", &format!("{shape}/preflight=1/-"), "", &fields).await;
-        assert_eq!(response.verdict(), "401 missing", "{shape}");
+    for route in VERIFY_ROUTES {
+        let response = send(&site, "OPTIONS", &format!("{route}/preflight=1/-"), "", &fields).await;
+        assert_eq!(response.verdict(), "401 missing", "{route}");
     }
     let site = Site::with(&TRUSTING).await;
     for path in ["/auth/verify/preflight=1/-", "/auth/verify/redirect/preflight=1/-"] {

@@ -1,4 +1,4 @@
-//! Tests of the URL to which a refused verification request redirects the browser.
+//! Tests of the URL to which a refused verify request redirects the browser.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{APP, Fields, HOST, NAVIGATION, TRUSTING, behind_proxy, send};
 use crate::routes::fixture::Site;
 
 #[tokio::test]
-async fn only_the_redirect_shapes_redirect_a_navigation() {
+async fn only_two_verify_routes_redirect_a_navigation() {
     let (site, _) = behind_proxy().await;
     let uri = ("x-forwarded-uri", "/a/b?c=d&e=%20");
     let login_url = "https://app.example.com/auth/login?rd=%2Fa%2Fb%3Fc%3Dd%26e%3D%2520";
@@ -76,7 +76,7 @@ async fn methods_other_than_get_return_to_the_referring_page() {
     let uri = ("x-forwarded-uri", "/items/7/save");
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
         let forwarded_method = ("x-forwarded-method", method);
-        for (shape, app_path, fields, status) in [
+        for (route, app_path, fields, status) in [
             ("", "", &[APP, uri, forwarded_method, page][..], 401),
             ("", "", &[APP, uri, forwarded_method, page, NAVIGATION], 401),
             ("/redirect", "", &[APP, uri, forwarded_method, page], 401),
@@ -84,12 +84,12 @@ async fn methods_other_than_get_return_to_the_referring_page() {
             ("/envoy", "/items/7/save", &[HOST, page], 401),
             ("/envoy", "/items/7/save", &[HOST, page, NAVIGATION], 303),
         ] {
-            // Envoy's verification request has the client's method.
-            let request_method = if shape == "/envoy" { method } else { "GET" };
+            // Envoy's verify request has the client's method.
+            let request_method = if route == "/envoy" { method } else { "GET" };
             for (rules, cookie, page) in
                 [("", String::new(), "login"), ("/max_age=5", session.cookie(), "reauthenticate")]
             {
-                let path = format!("/auth/verify{shape}{rules}/-{app_path}");
+                let path = format!("/auth/verify{route}{rules}/-{app_path}");
                 let response = send(&site, request_method, &path, &cookie, fields).await;
                 let expected = format!("https://app.example.com/auth/{page}?rd=%2Fitems%2F7%3Fedit%3D1");
                 assert_eq!(
@@ -160,8 +160,8 @@ async fn an_unsuitable_referring_page_is_left_out() {
     assert_eq!(location(&[]).await, "https://app.example.com/auth/login");
 }
 
-/// A host that is not listed uses the login page of the first listed host. There, a path without a host would be a page of that
-/// host.
+/// A host that is not listed uses the login page of the first listed host. The return URL must contain its own host, because a
+/// path would lead to a page of the first host.
 #[tokio::test]
 async fn an_unlisted_host_returns_to_its_own_home_page() {
     for (home, rd) in [

@@ -1,4 +1,4 @@
-//! Tests of the renewal of a session by a verification request: in its response, or with a redirect to `/auth/renew`.
+//! Tests of the renewal of a session by a verify request: in its response, or with a redirect to `/auth/renew`.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn requests_that_may_be_uploads_renew_in_the_last_third_only() {
     for (site, case, path, forwarded_method) in cases {
         let host = if std::ptr::eq(site, &raw const trusting) { "app.example.com" } else { "127.0.0.1" };
         let session = site.login_at(host, "alice").await;
-        // Envoy's verification request has the client's method.
+        // Envoy's verify request has the client's method.
         let request_method = if path.contains("envoy") { forwarded_method.unwrap_or("GET") } else { "GET" };
         let mut request = site.request(request_method, path).session(&session).header("host", host);
         request = forwarded_method.iter().fold(request, |request, method| request.header("x-forwarded-method", method));
@@ -102,17 +102,17 @@ async fn renew_redirect_redirects_a_navigation_once() {
 }
 
 #[tokio::test]
-async fn only_the_redirect_shape_accepts_renew() {
+async fn only_the_redirect_route_accepts_renew() {
     let (site, session) = behind_proxy().await;
-    for (shape, status) in [("", 403), ("/redirect", 200), ("/envoy", 403)] {
-        let path = format!("/auth/verify{shape}/renew=redirect/-");
+    for (route, status) in [("", 403), ("/redirect", 200), ("/envoy", 403)] {
+        let path = format!("/auth/verify{route}/renew=redirect/-");
         assert_eq!(send(&site, "GET", &path, &session.cookie(), &[HOST]).await.status, status, "{path}");
     }
     let visit = [APP, NAVIGATION, ("x-forwarded-method", "GET"), ("x-forwarded-uri", "/a")];
     site.advance(HALF + Duration::from_secs(1));
     let redirect = send(&site, "GET", "/auth/verify/redirect/renew=redirect/-", &session.cookie(), &visit).await;
     assert_eq!(redirect.header("location"), Some("https://app.example.com/auth/renew?rd=%2Fa"));
-    // A shape without redirects ignores `renew` in the query, and renews in the response.
+    // The route without redirects ignores `renew` in the query, and renews in the response.
     let response = send(&site, "GET", "/auth/verify?renew=redirect", &session.cookie(), &visit).await;
     assert!(response.session.is_some());
 }

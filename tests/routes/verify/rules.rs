@@ -1,6 +1,6 @@
-//! Tests of the rules in the path segments and in the query of a verification request.
+//! Tests of the rules in the path segments and in the query of a verify request.
 
-use super::{APP, Fields, HOST, OTHER_SITE, SHAPES, behind_proxy, send};
+use super::{APP, Fields, HOST, OTHER_SITE, VERIFY_ROUTES, behind_proxy, send};
 
 #[tokio::test]
 async fn rules_only_restrict_access() {
@@ -81,12 +81,12 @@ async fn rule_segments_are_exact_and_the_query_is_ignored() {
         ("", "403 rule"),
         ("%2d", "403 rule"),
     ] {
-        for shape in SHAPES {
-            let path = format!("{shape}/{rules}");
-            // In Envoy's shape, `?` directly after the rules means that the operator wrote a query. It would have no effect, so
+        for route in VERIFY_ROUTES {
+            let path = format!("{route}/{rules}");
+            // On the Envoy route, `?` directly after the rules means that the operator wrote a query. It would have no effect, so
             // it is refused.
             let verdict = match verdict {
-                "query" if shape == SHAPES[2] => "403 rule",
+                "query" if route == VERIFY_ROUTES[2] => "403 rule",
                 "query" => "200",
                 verdict => verdict,
             };
@@ -102,15 +102,15 @@ async fn rule_segments_are_exact_and_the_query_is_ignored() {
 async fn only_envoy_rules_may_be_followed_by_a_path() {
     let (site, session) = behind_proxy().await;
     for rest in ["/", "/x", "/-", "-"] {
-        for shape in ["/auth/verify", "/auth/verify/redirect"] {
-            let path = format!("{shape}/role=staff/-{rest}");
+        for route in ["/auth/verify", "/auth/verify/redirect"] {
+            let path = format!("{route}/role=staff/-{rest}");
             let response = send(&site, "GET", &path, &session.cookie(), &[HOST]).await;
             assert_eq!(response.verdict(), "403 rule", "{path}");
         }
     }
 }
 
-/// Each shape has one spelling of its path. If another one were accepted, its rules could be ignored.
+/// Each route has one spelling of its path. If another spelling were accepted, its rules could be ignored.
 #[tokio::test]
 async fn another_spelling_of_a_verify_path_is_refused() {
     let (site, session) = behind_proxy().await;

@@ -1,4 +1,4 @@
-//! Check that every response in the tests of this directory is in the OpenAPI description.
+//! Checks that every response in the tests of this directory is in the OpenAPI description.
 //!
 //! Called for each request by [`super::request`].
 
@@ -21,20 +21,24 @@ pub(super) fn check(site: &Site, method: &Method, path: &str, response: &Respons
     if described.is_null() {
         return;
     }
-    let of_status = &described["responses"][response.status.to_string()];
-    assert!(!of_status.is_null(), "{method} {path}: {} is not described in src/http/openapi/", response.status);
+    let described_response = &described["responses"][response.status.to_string()];
+    assert!(
+        !described_response.is_null(),
+        "{method} {path}: {} is not described in src/http/openapi/",
+        response.status
+    );
     let is_problem = response.header("content-type") == Some("application/problem+json");
     if is_problem
         && !response.body.is_empty()
         && let Some(reason) = response.json()["reason"].as_str()
     {
-        let of_status = match of_status["$ref"].as_str() {
+        let described_response = match described_response["$ref"].as_str() {
             Some(reference) => {
                 description.pointer(reference.trim_start_matches('#')).expect("the target of the reference")
             }
-            None => of_status,
+            None => described_response,
         };
-        let schema = &of_status["content"]["application/problem+json"]["schema"];
+        let schema = &described_response["content"]["application/problem+json"]["schema"];
         let parts = schema["allOf"].as_array().expect("a problem and its reasons");
         let has_reason = |part: &Value| {
             part["properties"]["reason"]["enum"].as_array().is_some_and(|all| all.contains(&reason.into()))
