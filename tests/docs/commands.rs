@@ -1,4 +1,4 @@
-//! Every command, flag, setting and configuration in a document is accepted by the program.
+//! Checks that the program accepts every command, flag, setting and configuration file in the documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -18,7 +18,7 @@ fn every_command_that_is_named_exists_with_its_flags() {
             checked += 1;
         }
     }
-    assert!(checked > 80, "only {checked} were found");
+    assert!(checked > 80, "only {checked} commands were found");
     for wrong in
         ["key list", "keys turn", "keys rotate --wait --force", "--sort serve", "users add alice --role=x --rolle y"]
     {
@@ -28,8 +28,8 @@ fn every_command_that_is_named_exists_with_its_flags() {
 
 #[test]
 fn every_flag_target_metric_and_variable_named_alone_exists() {
-    // Of the example `scale`, and of Cargo.
-    const OF_OTHERS: [&str; 3] = ["--share", "--remembered", "--locked"];
+    // Flags of the example `scale` and of Cargo.
+    const FLAGS_OF_OTHER_PROGRAMS: [&str; 3] = ["--share", "--remembered", "--locked"];
     let flags = read("docs/reference/cli.md");
     let makefile = read("Makefile");
     let metrics = read("docs/reference/metrics.md");
@@ -37,14 +37,14 @@ fn every_flag_target_metric_and_variable_named_alone_exists() {
     let mut checked = 0;
     for (path, text) in documents() {
         for span in spans(&fences(&text).1) {
-            let first = span.split(['=', ' ']).next().expect("there is a first");
-            if first.starts_with("--") && !OF_OTHERS.contains(&first) {
+            let first = span.split(['=', ' ']).next().expect("split returns at least one part");
+            if first.starts_with("--") && !FLAGS_OF_OTHER_PROGRAMS.contains(&first) {
                 let known = flags.split([' ', '\n', ',', '[', ']']).any(|word| word == first);
                 assert!(known, "{}: no command has the flag {first}", path.display());
             } else if let Some(target) = span.strip_prefix("make ") {
                 assert!(makefile.contains(&format!("\n{target}:")), "{}: there is no `make {target}`", path.display());
             } else if first.starts_with("sealjar_") {
-                let name = first.split('{').next().expect("there is a first");
+                let name = first.split('{').next().expect("split returns at least one part");
                 let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
                 assert!(metrics.contains(&format!("`{name}`")), "{}: there is no metric {name}", path.display());
             } else if let Some((section, key)) = first.strip_prefix("SEALJAR_").and_then(|name| name.split_once("__")) {
@@ -56,31 +56,32 @@ fn every_flag_target_metric_and_variable_named_alone_exists() {
             checked += 1;
         }
     }
-    assert!(checked > 60, "only {checked} were found");
+    assert!(checked > 60, "only {checked} names were found");
 }
 
-/// The commands of a block that begin with our name, each as one line without comments.
+/// Returns the commands of a block that run `sealjar`, each as one line without comments.
 fn commands(block: &str) -> Vec<String> {
     let joined = block.replace("\\\n", " ");
     let parts = joined.lines().flat_map(|line| line.split(['|', ';', '&', '(']).collect::<Vec<_>>());
-    let bare = parts.map(|part| part.split(" #").next().expect("there is a first").trim().trim_start_matches("$ "));
+    let bare = parts
+        .map(|part| part.split(" #").next().expect("split returns at least one part").trim().trim_start_matches("$ "));
     bare.filter(|part| part.starts_with("sealjar ")).map(|part| part.replace(['"', '\'', ')'], "")).collect()
 }
 
-/// Whether these words are a command, as far as they name one, and their flags are flags of it.
+/// Checks that the program has the command in a line, and that the command has the flags of the line.
 fn check(line: &str, helps: &mut BTreeMap<String, (bool, String)>) -> Result<(), String> {
-    const VALUED: [&str; 4] = ["--config", "--keys", "--store", "--set"];
+    const FLAGS_WITH_VALUE: [&str; 4] = ["--config", "--keys", "--store", "--set"];
     let mut command = Vec::new();
     let mut flags = Vec::new();
     let mut words = line.split_whitespace();
     let groups = ["keys", "users", "store"];
     while let Some(word) = words.next() {
         if word.starts_with("--") {
-            flags.push(word.split('=').next().expect("there is a first"));
-            if VALUED.contains(&word) {
+            flags.push(word.split('=').next().expect("split returns at least one part"));
+            if FLAGS_WITH_VALUE.contains(&word) {
                 let value = words.next();
                 if let (true, Some((setting, _))) = (word == "--set", value.unwrap_or_default().split_once('=')) {
-                    exists(setting)?;
+                    check_setting(setting)?;
                 }
             }
         } else if command.is_empty() || command.len() == 1 && groups.contains(&command[0]) {
@@ -104,12 +105,13 @@ fn check(line: &str, helps: &mut BTreeMap<String, (bool, String)>) -> Result<(),
     }
 }
 
-fn exists(setting: &str) -> Result<(), String> {
+/// Checks that a setting exists.
+fn check_setting(setting: &str) -> Result<(), String> {
     let known = settings();
     if known.contains(setting) { Ok(()) } else { Err(format!("no setting {setting}")) }
 }
 
-/// Every setting, as `sealjar config` names them.
+/// Returns the names of all settings, as `sealjar config` prints them.
 fn settings() -> BTreeSet<String> {
     let (_, config) = sealjar(&["config"]);
     config.lines().map(|line| line.split_once(" = ").expect("a setting and its value").0.to_owned()).collect()
@@ -119,17 +121,17 @@ fn settings() -> BTreeSet<String> {
 fn every_setting_that_is_named_exists() {
     let known = settings();
     let sections: BTreeSet<&str> = known.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
-    // Some of the doctor's checks are called as settings are.
+    // Some checks of `sealjar doctor` have names that look like settings.
     let mut doctor = Vec::new();
     collect("src", "rs", &mut doctor);
-    doctor.retain(|path| path.to_str().expect("text").contains("doctor"));
+    doctor.retain(|path| path.to_str().expect("the text is UTF-8").contains("doctor"));
     let checks: String = doctor.into_iter().map(read).collect();
     let mut checked = 0;
     for (path, text) in documents() {
         let (_, prose) = fences(&text);
         for span in spans(&prose) {
-            let name = span.split(" = ").next().expect("there is a first").trim_start_matches("--set ");
-            let name = name.split('=').next().expect("there is a first");
+            let name = span.split(" = ").next().expect("split returns at least one part").trim_start_matches("--set ");
+            let name = name.split('=').next().expect("split returns at least one part");
             let Some((section, rest)) = name.split_once('.') else { continue };
             let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             if sections.contains(section) && plain(rest) && !["rs", "py"].contains(&rest) {
@@ -142,24 +144,25 @@ fn every_setting_that_is_named_exists() {
             }
         }
     }
-    assert!(checked > 150, "only {checked} were found");
+    assert!(checked > 150, "only {checked} settings were found");
 }
 
 #[test]
-fn every_example_of_the_configuration_is_taken() {
-    let mut taken = 0;
+fn the_program_accepts_every_example_of_a_configuration() {
+    let mut accepted = 0;
     for (path, text) in documents() {
         for (_, block) in fences(&text).0.iter().filter(|(language, _)| *language == "toml") {
-            // Lines for the Cargo.toml of an application.
+            // This block is for the Cargo.toml of an application, and is no configuration of Sealjar.
             if block.starts_with("[dependencies]") {
                 continue;
             }
-            let mut file = tempfile::NamedTempFile::new().expect("a file");
-            file.write_all(block.as_bytes()).expect("written");
-            let (good, said) = sealjar(&["--config", file.path().to_str().expect("text"), "config"]);
-            assert!(good, "{}: {block}{said}", path.display());
-            taken += 1;
+            let mut file = tempfile::NamedTempFile::new().expect("the file can be created");
+            file.write_all(block.as_bytes()).expect("the file can be written");
+            let (is_accepted, output) =
+                sealjar(&["--config", file.path().to_str().expect("the text is UTF-8"), "config"]);
+            assert!(is_accepted, "{}: {block}{output}", path.display());
+            accepted += 1;
         }
     }
-    assert!(taken >= 4, "only {taken} were found");
+    assert!(accepted >= 4, "only {accepted} configurations were found");
 }

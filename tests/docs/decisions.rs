@@ -1,4 +1,4 @@
-//! Every decision says its context, what was decided and what follows, and every crate its reason.
+//! Checks that every decision record has its parts (context, decision, consequences), and that every dependency has a reason.
 
 use super::{documents, read};
 
@@ -10,9 +10,9 @@ fn every_decision_has_its_parts_and_is_in_the_index() {
     let mut found = 0;
     for (path, text) in pages {
         let mut sections = text.split("\n## ");
-        let head = sections.next().expect("there is a first");
+        let head = sections.next().expect("split returns at least one part");
         assert!(head.starts_with("# "), "{}", path.display());
-        // The choice of dependencies is a policy and a table.
+        // dependencies.md has a policy and a table instead of these parts.
         for section in sections.filter(|_| !path.ends_with("dependencies.md")) {
             let (title, body) = section.split_once('\n').expect("more than a title");
             let parts = ["**Context.** ", "**Decision.** ", "**Consequences.** "];
@@ -24,13 +24,14 @@ fn every_decision_has_its_parts_and_is_in_the_index() {
                 "the index lacks {title:?}"
             );
             if let Some((_, measured)) = body.split_once("\n**Measured.** ") {
-                let says_how = ["`make ", "`cargo ", "`tests/", "once"].iter().any(|way| measured.contains(way));
-                assert!(says_how, "{}: {title}: no command makes the figures", path.display());
+                let names_method =
+                    ["`make ", "`cargo ", "`tests/", "once"].iter().any(|method| measured.contains(method));
+                assert!(names_method, "{}: {title}: the command that measures the figures is missing", path.display());
             }
             found += 1;
         }
     }
-    assert!(found > 70, "only {found} were found");
+    assert!(found > 70, "only {found} decisions were found");
 }
 
 #[test]
@@ -50,5 +51,5 @@ fn every_dependency_has_its_reason_above_it() {
             previous = line;
         }
     }
-    assert!(found > 55, "only {found} were found");
+    assert!(found > 55, "only {found} dependencies were found");
 }

@@ -1,12 +1,13 @@
-//! Every link leads to a file and a heading, every path and test that is named exists, and every page is in an index.
+//! Checks that every link leads to an existing file and heading, that every path and test named in the documents exists, and that every page
+//! is in an index.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::{ROOT, collect, documents, fences, read, spans};
 
-/// The directories whose files documents name by their paths.
-const PLACES: [&str; 8] = ["benches/", "deploy/", "docs/", "examples/", "fuzz/", "keys/", "src/", "tests/"];
+/// Directories whose files the documents name by their paths.
+const DIRECTORIES: [&str; 8] = ["benches/", "deploy/", "docs/", "examples/", "fuzz/", "keys/", "src/", "tests/"];
 
 #[test]
 fn every_link_leads_to_a_file_and_a_heading_of_it() {
@@ -15,7 +16,7 @@ fn every_link_leads_to_a_file_and_a_heading_of_it() {
     for (path, text) in documents().into_iter().chain([changelog]) {
         let (_, prose) = fences(&text);
         let other = prose.lines().find(|line| line.starts_with('[') && line.contains("]: ") || line.contains("<a "));
-        assert!(other.is_none(), "{}: links have the form [text](target) here: {other:?}", path.display());
+        assert!(other.is_none(), "{}: this link does not have the form [text](target): {other:?}", path.display());
         for (link, target, heading) in links(&path, &prose) {
             assert!(Path::new(ROOT).join(&target).exists(), "{}: {link} leads nowhere", path.display());
             if let Some(heading) = heading {
@@ -24,13 +25,14 @@ fn every_link_leads_to_a_file_and_a_heading_of_it() {
             followed += 1;
         }
     }
-    assert!(followed > 200, "only {followed} were found");
+    assert!(followed > 200, "only {followed} links were found");
 }
 
-/// The links within the repository: each as written, the path that it leads to, and the heading.
+/// Returns the links within the repository: the link as it is written, the path of its target, and the heading.
 fn links<'p>(path: &Path, prose: &'p str) -> Vec<(&'p str, PathBuf, Option<&'p str>)> {
-    let links = prose.split("](").skip(1).map(|rest| rest.split_once(')').expect("it ends").0);
-    let images = prose.split("<img src=\"").skip(1).map(|rest| rest.split_once('"').expect("it ends").0);
+    let links = prose.split("](").skip(1).map(|rest| rest.split_once(')').expect("the link is closed").0);
+    let images =
+        prose.split("<img src=\"").skip(1).map(|rest| rest.split_once('"').expect("the attribute is closed").0);
     let inside = links.chain(images).filter(|link| !link.starts_with("https://"));
     let target = |link: &'p str| {
         let (file, heading) = link.split_once('#').map_or((link, None), |(file, heading)| (file, Some(heading)));
@@ -39,7 +41,7 @@ fn links<'p>(path: &Path, prose: &'p str) -> Vec<(&'p str, PathBuf, Option<&'p s
     inside.map(target).collect()
 }
 
-/// The Debian package has the documents below one directory, with the paths that they have here.
+/// The Debian package has the documents below one directory, with the same relative paths as in the repository.
 #[test]
 fn links_of_packaged_documents_stay_in_the_package() {
     let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
@@ -56,7 +58,7 @@ fn links_of_packaged_documents_stay_in_the_package() {
     let is_packaged = |path: &Path| {
         patterns.iter().any(|pattern| match pattern.split_once('*') {
             Some((directory, end)) => {
-                let name = path.file_name().expect("a name").to_str().expect("text");
+                let name = path.file_name().expect("a name").to_str().expect("the text is UTF-8");
                 Path::new(directory) == path.parent().expect("a directory") && name.ends_with(end)
             }
             None => Path::new(pattern) == path,
@@ -68,18 +70,18 @@ fn links_of_packaged_documents_stay_in_the_package() {
         for (link, target, _) in links(&path, &prose) {
             let target = resolved(&target);
             let is_directory = Path::new(ROOT).join(&target).is_dir();
-            let is_there = match is_directory {
+            let is_in_package = match is_directory {
                 true => patterns.iter().any(|pattern| Path::new(pattern).starts_with(&target)),
                 false => is_packaged(&target),
             };
-            assert!(is_there, "{}: {link} leads out of the Debian package (Cargo.toml, assets)", path.display());
+            assert!(is_in_package, "{}: {link} leads out of the Debian package (Cargo.toml, assets)", path.display());
         }
         packaged += 1;
     }
-    assert!(packaged > 30, "only {packaged} were found");
+    assert!(packaged > 30, "only {packaged} packaged documents were found");
 }
 
-/// A path without `..`.
+/// Returns the path with its `..` components resolved.
 fn resolved(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut path, component| {
         match component {
@@ -90,7 +92,7 @@ fn resolved(path: &Path) -> PathBuf {
     })
 }
 
-/// The anchors of a document's headings, as GitHub makes them.
+/// Returns the anchors of a document's headings, as GitHub generates them.
 pub(crate) fn anchors(text: &str) -> BTreeSet<String> {
     let (_, prose) = fences(text);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
@@ -115,12 +117,16 @@ fn every_page_of_docs_is_in_the_index_above_it() {
         // The index is the README of the page's directory, or of the one above.
         let above = path.ancestors().skip(if path.ends_with("README.md") { 2 } else { 1 });
         let index = above.map(|directory| directory.join("README.md")).find(|index| documents.contains_key(index));
-        let index = index.expect("docs/ has one");
-        let link = path.strip_prefix(index.parent().expect("a directory")).expect("below it").display().to_string();
+        let index = index.expect("docs/ has an index");
+        let link = path
+            .strip_prefix(index.parent().expect("a directory"))
+            .expect("the path is below the directory")
+            .display()
+            .to_string();
         assert!(documents[&index].contains(&format!("]({link})")), "{} lacks a link to {link}", index.display());
         indexed += 1;
     }
-    assert!(indexed > 25, "only {indexed} were found");
+    assert!(indexed > 25, "only {indexed} pages were found");
 }
 
 #[test]
@@ -131,7 +137,8 @@ fn every_path_and_test_that_is_named_exists() {
         let (_, prose) = fences(&text);
         for span in spans(&prose) {
             let (path, test) = span.split_once("::").map_or((&*span, None), |(path, test)| (path, Some(test)));
-            if !PLACES.iter().any(|place| path.starts_with(place)) || path.contains(['*', '<', '…', ' ']) {
+            if !DIRECTORIES.iter().any(|directory| path.starts_with(directory)) || path.contains(['*', '<', '…', ' '])
+            {
                 continue;
             }
             for file in expanded(path) {
@@ -155,7 +162,7 @@ fn every_test_that_contributing_names_exists() {
     let all: String = sources.iter().map(read).collect();
     let page = read("CONTRIBUTING.md");
     let (blocks, prose) = fences(&page);
-    // A function's name of three words or more, and none that is called in a step.
+    // Names of at least four words are taken for tests. Shorter ones are functions of the program.
     let names = spans(&prose).into_iter().filter(|span| span.matches('_').count() > 2);
     let names = names.filter(|span| span.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
     let mut found = 0;
@@ -163,8 +170,8 @@ fn every_test_that_contributing_names_exists() {
         assert!(all.contains(&format!("fn {name}(")), "CONTRIBUTING.md: there is no test {name}");
         found += 1;
     }
-    assert!(found > 4, "only {found} were found");
-    // The last word of a command that runs some tests: modules, and how a test's name begins.
+    assert!(found > 4, "only {found} tests were found");
+    // The last word of a command that runs some tests has the names of modules, and the beginning of a test's name.
     let architecture = read("ARCHITECTURE.md");
     let lines = blocks.iter().flat_map(|(_, block)| block.lines()).map(str::to_owned).chain(spans(&architecture));
     for line in lines.filter(|line| line.starts_with("cargo test")) {
@@ -179,7 +186,7 @@ fn every_test_that_contributing_names_exists() {
     }
 }
 
-/// The paths that a path with one `{a,b}` stands for.
+/// Returns the paths that a path with one `{a,b}` stands for.
 fn expanded(path: &str) -> Vec<String> {
     let alternatives = path.split_once('{').and_then(|(head, rest)| Some((head, rest.split_once('}')?)));
     match alternatives {
@@ -188,7 +195,7 @@ fn expanded(path: &str) -> Vec<String> {
     }
 }
 
-/// Whether a source has a function of this name that is run as a test.
+/// Returns whether a source file has a test with this name.
 pub(crate) fn is_test(source: &str, file: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
     if file.ends_with(".py") {
@@ -203,14 +210,14 @@ pub(crate) fn is_test(source: &str, file: &str, name: &str) -> bool {
 }
 
 #[test]
-fn a_helper_is_not_taken_for_a_test() {
+fn a_helper_function_does_not_count_as_a_test() {
     assert!(is_test("#[test]\nfn holds() {}", "a.rs", "holds"));
     assert!(!is_test("fn helper() {}", "a.rs", "helper"));
     assert!(!is_test("def helper():", "a.py", "helper"));
     assert_eq!(expanded("src/{a,b}.rs"), ["src/a.rs", "src/b.rs"]);
 }
 
-/// Pages below `docs/` that messages name: the path, and the heading, if the message quotes one before "in".
+/// Returns the pages below `docs/` that messages name: the path, and the heading if the message quotes one before "in".
 fn pages_in_messages(source: &str) -> Vec<(&str, Option<&str>)> {
     let ends = source.match_indices(".md").map(|(at, end)| at + end.len());
     let pages = ends.filter_map(|end| {
@@ -229,7 +236,7 @@ fn messages_name_pages_and_headings_that_exist() {
     super::collect("src", "rs", &mut sources);
     let mut headings = 0;
     for source in sources {
-        // Texts may go on in the next line.
+        // A string literal may continue on the next line.
         let text: String = read(&source).lines().map(|line| line.trim().trim_end_matches('\\')).collect();
         for (page, heading) in pages_in_messages(&text) {
             assert!(Path::new(ROOT).join(page).exists(), "{}: there is no {page}", source.display());

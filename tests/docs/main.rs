@@ -19,16 +19,16 @@ use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns every document but the changelog, by its path in the repository.
+/// Returns the text of every document except the changelog, by its path in the repository.
 fn documents() -> BTreeMap<PathBuf, String> {
-    const ALONE: [&str; 6] =
+    const OUTSIDE_DOCS: [&str; 6] =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "keys/README.md", "tests/vectors/README.md"];
-    let mut paths: Vec<PathBuf> = ALONE.iter().map(PathBuf::from).collect();
+    let mut paths: Vec<PathBuf> = OUTSIDE_DOCS.iter().map(PathBuf::from).collect();
     collect("docs", "md", &mut paths);
     collect("deploy", "md", &mut paths);
     let with_text = |path: PathBuf| (path.clone(), read(&path));
     let documents: BTreeMap<_, _> = paths.into_iter().map(with_text).collect();
-    assert!(documents.len() > 30, "only {} were found", documents.len());
+    assert!(documents.len() > 30, "only {} documents were found", documents.len());
     documents
 }
 
@@ -40,13 +40,13 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Adds the paths of all files with this extension below a directory.
 fn collect(directory: &str, extension: &str, paths: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(Path::new(ROOT).join(directory)).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let named = path.strip_prefix(ROOT).expect("below it");
+    for entry in fs::read_dir(Path::new(ROOT).join(directory)).expect("the directory can be read") {
+        let path = entry.expect("the entry can be read").path();
+        let relative = path.strip_prefix(ROOT).expect("the path is below the root");
         if path.is_dir() {
-            collect(named.to_str().expect("text"), extension, paths);
+            collect(relative.to_str().expect("the path is UTF-8"), extension, paths);
         } else if path.extension().is_some_and(|found| found == extension) {
-            paths.push(named.to_owned());
+            paths.push(relative.to_owned());
         }
     }
 }
@@ -55,7 +55,7 @@ fn collect(directory: &str, extension: &str, paths: &mut Vec<PathBuf>) {
 fn sealjar(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_sealjar")).args(arguments).output().expect("the binary runs");
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    (output.status.success(), String::from_utf8(text).expect("text"))
+    (output.status.success(), String::from_utf8(text).expect("the output is UTF-8"))
 }
 
 /// Splits a document into its fenced blocks, each with its language, and the text outside of them.
@@ -71,7 +71,7 @@ fn fences(text: &str) -> (Vec<(&str, String)>, String) {
                 blocks.push((language, String::new()));
             }
             None if open => {
-                let block = &mut blocks.last_mut().expect("one is open").1;
+                let block = &mut blocks.last_mut().expect("a block is open").1;
                 block.push_str(line);
                 block.push('\n');
             }
@@ -81,11 +81,11 @@ fn fences(text: &str) -> (Vec<(&str, String)>, String) {
             }
         }
     }
-    assert!(!open, "a block does not end");
+    assert!(!open, "a fenced block is not closed");
     (blocks, prose)
 }
 
-/// Returns the texts between single backticks, also those that go over the end of a line.
+/// Returns the texts between single backticks. A text may continue on the next line.
 fn spans(prose: &str) -> Vec<String> {
     let paragraphs = prose.split("\n\n").flat_map(|paragraph| paragraph.split("\n|").collect::<Vec<_>>());
     paragraphs

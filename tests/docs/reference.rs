@@ -1,4 +1,4 @@
-//! `docs/reference/http.md` and `docs/reference/events.md` say what the program does. The other pages there are generated.
+//! Compares `docs/reference/http.md` and `docs/reference/events.md` with the program. The other pages in `docs/reference/` are generated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{read, sealjar};
 
-/// Answers that the description of no route has: there is no such route, or not for this method.
-const OF_NO_ROUTE: [(&str, &str); 2] = [("404", "not-found"), ("405", "method")];
+/// Responses that no route describes, because the path or the method does not exist.
+const UNROUTED_RESPONSES: [(&str, &str); 2] = [("404", "not-found"), ("405", "method")];
 
 fn descriptions() -> [Value; 2] {
     [&["openapi"][..], &["openapi", "--admin"]].map(|arguments| {
@@ -16,7 +16,7 @@ fn descriptions() -> [Value; 2] {
     })
 }
 
-/// The texts in the first two cells of each row of a page, if `is_first` accepts the first and the second is code.
+/// Returns the texts of the first two cells of each table row whose first cell `is_first` accepts and whose second cell is code.
 fn rows(page: &str, is_first: impl Fn(&str) -> bool) -> BTreeSet<(&str, &str)> {
     let cells = page.lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| ")?.split(" | ");
@@ -34,7 +34,7 @@ fn the_page_of_http_has_every_route_with_its_methods() {
     let descriptions = descriptions();
     for description in &descriptions {
         for (path, operations) in description["paths"].as_object().expect("paths") {
-            // A proxy asks these with any method.
+            // A proxy may call these routes with any method.
             if path.starts_with("/auth/verify") {
                 described.insert(("any".to_owned(), path.as_str()));
                 continue;
@@ -60,7 +60,7 @@ fn the_page_of_http_names_statuses_that_the_routes_have() {
         let responses = public["paths"][path][&method]["responses"].as_object().expect("the route is described");
         let words = cells[3].split(|char: char| !char.is_ascii_alphanumeric());
         for status in words.filter(|word| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit())) {
-            assert!(responses.contains_key(status), "docs/reference/http.md: {method} {path} has no answer {status}");
+            assert!(responses.contains_key(status), "docs/reference/http.md: {method} {path} has no response {status}");
             found += 1;
         }
     }
@@ -79,11 +79,11 @@ fn the_page_of_http_has_every_reason_with_its_status() {
             let problem = &response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"];
             let reasons = problem["reason"]["enum"].as_array().into_iter().flatten();
             let status = problem["status"]["enum"][0].to_string();
-            described.extend(reasons.map(|reason| (status.clone(), reason.as_str().expect("text"))));
+            described.extend(reasons.map(|reason| (status.clone(), reason.as_str().expect("the text is UTF-8"))));
         }
     }
     let mut described: BTreeSet<_> = described.iter().map(|(status, reason)| (status.as_str(), *reason)).collect();
-    described.extend(OF_NO_ROUTE);
+    described.extend(UNROUTED_RESPONSES);
     assert!(described.len() > 28, "only {described:?}");
     assert_eq!(listed, described, "the rows `| STATUS | `reason` |` of docs/reference/http.md");
 }
@@ -96,8 +96,8 @@ fn the_page_of_events_has_every_audit_event_with_its_fields() {
     for (call, sampled) in [(" event!(", None), ("sampled_event!(", Some("left_out")), ("\n            event!(", None)]
     {
         for rest in source.split(call).skip(1).filter(|rest| rest.trim_start().starts_with('"')) {
-            let call = rest.split(';').next().expect("there is a first");
-            let call = call.split("),\n").next().expect("there is a first");
+            let call = rest.split(';').next().expect("split returns at least one part");
+            let call = call.split("),\n").next().expect("split returns at least one part");
             let mut texts = call.split('"');
             let name = texts.nth(1).expect("a name");
             let fields = call.split_once(name).expect("it has one").1.split_once("\",").expect("a comma").1;
@@ -112,7 +112,7 @@ fn the_page_of_events_has_every_audit_event_with_its_fields() {
         .into_iter()
         .map(|cells| (code(cells[0])[0], code(cells[1]).into_iter().collect()))
         .collect();
-    // The other fields of a revocation depend on its kind.
+    // The other fields of the event `revocation` depend on its kind.
     logged.insert("revocation", BTreeSet::from(["kind", "cause"]));
     assert_eq!(listed, logged, "the table below \"Audit events\" of docs/reference/events.md");
 }
@@ -121,10 +121,10 @@ fn the_page_of_events_has_every_audit_event_with_its_fields() {
 fn the_page_of_events_has_every_value_of_their_fields() {
     let page = read("docs/reference/events.md");
     let audit = read("src/audit.rs");
-    let (purposes, failures) = audit.split_once("impl Failure").expect("reasons come after purposes");
+    let (purposes, failures) = audit.split_once("impl Failure").expect("the reasons come after the purposes");
     let refusals = read("src/session/refusal.rs");
     let (_, causes) = refusals.split_once("pub const fn cause").expect("the short names");
-    let (causes, _) = causes.split_once("pub enum Cause").expect("they come before the words");
+    let (causes, _) = causes.split_once("pub enum Cause").expect("the causes come before the enum");
     let throttle = read("src/http/throttle/counts.rs");
     for (heading, source) in [
         ("### Values of during", purposes),
@@ -135,7 +135,10 @@ fn the_page_of_events_has_every_value_of_their_fields() {
     ] {
         let named: BTreeSet<&str> = source.split(" => \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         let listed: BTreeSet<&str> = table(&page, heading).into_iter().map(|cells| code(cells[0])[0]).collect();
-        assert!(named.len() > 2 && listed == named, "{heading}: {listed:?} and not {named:?}");
+        assert!(
+            named.len() > 2 && listed == named,
+            "{heading}: the page lists {listed:?}, and the source has {named:?}"
+        );
     }
     let kinds: BTreeSet<&str> =
         table(&page, "### Fields of revocation").into_iter().map(|cells| code(cells[0])[0]).collect();
@@ -143,7 +146,7 @@ fn the_page_of_events_has_every_value_of_their_fields() {
     assert_eq!(kinds, named, "the kinds of revocation in docs/reference/events.md");
 }
 
-/// The cells of the rows of the first table below a heading.
+/// Returns the cells of the rows of the first table below a heading.
 fn table<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
     let (_, rest) = page.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("there is no {heading}"));
     let rows =
@@ -151,6 +154,7 @@ fn table<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
     rows.map(|row| row.trim_matches(['|', ' ']).split(" | ").collect()).collect()
 }
 
+/// Returns the code spans of a cell.
 fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }

@@ -1,19 +1,20 @@
-//! `docs/security/promises.md` has each part of each promise and every check of the doctor. `SECURITY.md` leads to each promise and
-//! to all that is not defended. `docs/security/limits.md` names constants that exist.
+//! Checks the documents about security. `docs/security/promises.md` has all parts of each promise, and every check of `sealjar doctor`.
+//! `SECURITY.md` links to each promise, and to each attack that Sealjar does not defend against. `docs/security/limits.md` names constants
+//! that exist.
 
 use std::collections::BTreeSet;
 
 use super::links::anchors;
 use super::{collect, read};
 
-/// Says of a section of promises that it is none.
+/// Text that marks a section without a promise.
 const NO_PROMISE: &str = "**Promise.** None;";
 
-/// The sections of a text at one level of headings, each with its title.
+/// Returns title and text of each section at one level of headings.
 fn sections<'t>(text: &'t str, mark: &str) -> Vec<(&'t str, &'t str)> {
     text.split(&format!("\n{mark} "))
         .skip(1)
-        .map(|section| section.split_once('\n').expect("more than a title"))
+        .map(|section| section.split_once('\n').expect("a section has a title and a text"))
         .collect()
 }
 
@@ -21,7 +22,7 @@ fn sections<'t>(text: &'t str, mark: &str) -> Vec<(&'t str, &'t str)> {
 fn every_promise_has_its_parts() {
     let page = read("docs/security/promises.md");
     let promises = sections(&page, "##");
-    assert!(promises.len() > 20, "only {} were found", promises.len());
+    assert!(promises.len() > 20, "only {} promises were found", promises.len());
     for (title, text) in promises {
         let parts = ["Promise", "Mechanism", "Exceptions", "Tests", "`sealjar doctor` checks"];
         let at: Vec<_> = parts
@@ -29,7 +30,7 @@ fn every_promise_has_its_parts() {
             .map(|part| text.find(&format!("\n**{part}.** ")).or(text.find(&format!("\n**{part}.**\n"))))
             .collect();
         assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{title}: {at:?}");
-        let tests = &text[at[3].expect("it is there")..at[4].expect("it is there")];
+        let tests = &text[at[3].expect("checked above")..at[4].expect("checked above")];
         assert!(tests.contains("::") || text.contains(NO_PROMISE), "{title}: no test is named");
     }
 }
@@ -61,7 +62,7 @@ fn security_leads_to_every_promise_and_every_limit() {
     let front = read("SECURITY.md");
     let promises = read("docs/security/promises.md");
     let limits = read("docs/security/limits.md");
-    let (_, not_defended) = limits.split_once("\n## Not defended\n").expect("the section");
+    let (_, not_defended) = limits.split_once("\n## Not defended\n").expect("limits.md has this section");
     for (page, text, mark) in [("promises", &*promises, "##"), ("limits", not_defended, "###")] {
         for (title, _) in sections(text, mark).into_iter().filter(|(_, text)| !text.contains(NO_PROMISE)) {
             let anchor = anchors(&format!("# {title}")).pop_first().expect("one heading");
@@ -83,5 +84,5 @@ fn limits_name_constants_of_their_files() {
             found += 1;
         }
     }
-    assert!(found > 5, "only {found} were found");
+    assert!(found > 5, "only {found} constants were found");
 }

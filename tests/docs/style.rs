@@ -1,22 +1,23 @@
-//! Documents are short enough to be read: the size of those that everybody opens, and the length of sentences.
+//! Checks the size of the documents at the top level, and the length of lines and sentences in all documents.
 
 use super::{documents, fences, read};
 
-/// Most bytes that a document may have. A reader's time is bounded, too.
-const SIZES: [(&str, usize); 4] =
+/// Maximum size of each document in bytes.
+const MAX_SIZES: [(&str, usize); 4] =
     [("README.md", 10_000), ("ARCHITECTURE.md", 16_000), ("CONTRIBUTING.md", 10_000), ("SECURITY.md", 10_000)];
 
-/// Most words that the sentences of a document may have on average, and that any one may have.
-const AVERAGE: f64 = 15.0;
-const LONGEST: usize = 30;
+/// Maximum number of words in the sentences of a document, on average.
+const MAX_AVERAGE_WORDS: f64 = 15.0;
+/// Maximum number of words in a sentence.
+const MAX_WORDS: usize = 30;
 
 #[test]
 fn documents_that_everybody_opens_stay_short() {
-    for (document, most) in SIZES {
+    for (document, max) in MAX_SIZES {
         let size = read(document).len();
         assert!(
-            size <= most,
-            "{document} has {size} bytes; move what is for some readers only to docs/, until it has {most}"
+            size <= max,
+            "{document} has {size} bytes, and {max} are allowed; move details for some readers to docs/"
         );
     }
 }
@@ -47,16 +48,22 @@ fn sentences_are_short() {
             .collect();
         let sum: usize = lengths.iter().map(|(words, _)| words).sum();
         let average = sum as f64 / lengths.len().max(1) as f64;
-        assert!(average <= AVERAGE, "{}: {average:.1} words a sentence, and {AVERAGE} are allowed", path.display());
+        assert!(
+            average <= MAX_AVERAGE_WORDS,
+            "{}: {average:.1} words per sentence, and {MAX_AVERAGE_WORDS} are allowed",
+            path.display()
+        );
         found += lengths.len();
-        let of_page = lengths.into_iter().filter(|(words, _)| *words > LONGEST);
-        too_long.extend(of_page.map(|(words, sentence)| format!("{}: {words} words: {sentence}", path.display())));
+        let too_long_here = lengths.into_iter().filter(|(words, _)| *words > MAX_WORDS);
+        too_long
+            .extend(too_long_here.map(|(words, sentence)| format!("{}: {words} words: {sentence}", path.display())));
     }
-    assert!(too_long.is_empty(), "sentences of more than {LONGEST} words:\n{}", too_long.join("\n"));
-    assert!(found > 2_000, "only {found} were found");
+    assert!(too_long.is_empty(), "sentences of more than {MAX_WORDS} words:\n{}", too_long.join("\n"));
+    assert!(found > 2_000, "only {found} sentences were found");
 }
 
-/// The sentences of the prose, the list items and the table cells. Code counts as one word, an address of a link as none.
+/// Returns the sentences of the prose, of the list items and of the table cells. Code is replaced by one word, and URLs of links are
+/// removed.
 fn sentences(text: &str) -> Vec<String> {
     let (_, prose) = fences(text);
     let mut paragraphs = vec![String::new()];
@@ -68,9 +75,9 @@ fn sentences(text: &str) -> Vec<String> {
         } else if item.starts_with('|') {
             paragraphs.extend(item.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned()));
         } else if is_item {
-            paragraphs.push(item.split_once(' ').expect("a mark and a text").1.to_owned());
+            paragraphs.push(item.split_once(' ').expect("a list item has a mark and a text").1.to_owned());
         } else {
-            let last = paragraphs.last_mut().expect("there is a first");
+            let last = paragraphs.last_mut().expect("the list starts with a paragraph");
             *last = format!("{last} {item}");
         }
     }
@@ -96,11 +103,12 @@ fn without_code_and_addresses(text: &str) -> String {
         text.split('`').enumerate().map(|(index, part)| if index % 2 == 1 { "Code" } else { part }).collect();
     let plain = plain.concat();
     let mut parts = plain.split("](");
-    let first = parts.next().expect("there is a first").to_owned();
+    let first = parts.next().expect("split returns at least one part").to_owned();
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, after)| after))
 }
 
-/// The place after the first `.`, `!` or `?` that ends a sentence: a space and no lower-case letter follow.
+/// Returns the offset after the first `.`, `!` or `?` that ends a sentence. After such a character there is a space, and then no
+/// lower-case letter.
 fn end_of_sentence(text: &str) -> Option<usize> {
     text.char_indices().filter(|(_, char)| ".!?".contains(*char)).map(|(at, _)| at + 1).find(|at| {
         let after = text[*at..].trim_start_matches([')', '*', '"', '_']);
@@ -108,6 +116,7 @@ fn end_of_sentence(text: &str) -> Option<usize> {
     })
 }
 
+/// Returns the number of words in a sentence.
 fn words(sentence: &str) -> usize {
     sentence.split_whitespace().filter(|word| word.contains(char::is_alphanumeric)).count()
 }

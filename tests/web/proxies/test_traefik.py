@@ -8,12 +8,12 @@ from servers import KINDS, Proxy, running
 from spoofing import SPOOFED
 
 (TRAEFIK,) = [kind for kind in KINDS if kind.name == "traefik"]
-AS_SHOWN = "middlewares: [sealjar, sealjar-staff_only]"
-NO_VERIFICATION = (AS_SHOWN, "middlewares: [sealjar-staff_only]")
+AS_SHOWN = "middlewares: [sealjar, sealjar-guarded]"
+NO_VERIFICATION = (AS_SHOWN, "middlewares: [sealjar-guarded]")
 MISTAKES = {
     "no middleware": [(AS_SHOWN, "middlewares: []")],
     "no verification": [NO_VERIFICATION],
-    "no verification, and an unknown stage": [NO_VERIFICATION, ("stage: staff_only", "stage: guard")],
+    "no verification, and an unknown stage": [NO_VERIFICATION, ("stage: guarded", "stage: guard")],
     "no middleware after the verification": [(AS_SHOWN, "middlewares: [sealjar]")],
     "a verification that forwards all fields": [("authRequestHeaders:", "authResponseHeaders:")],
 }
