@@ -127,7 +127,7 @@ fn audit_events_follow_the_log_format_and_log_level() {
     ["INFO", "sealjar::audit", "a command changed something", "change=\"account-sessions-ended\""]
         .into_iter()
         .for_each(has);
-    assert_eq!(stderr(&["log.level=info,sealjar::audit=off"]), "the sessions of alice are over\n");
+    assert_eq!(stderr(&["log.level=info,sealjar::audit=off"]), "ended all sessions of alice\n");
     assert_eq!(stderr(&["log.level=off,sealjar::audit=info"]).lines().count(), 2);
 }
 

@@ -330,7 +330,7 @@ fn damaged_key_files_are_found_and_other_checks_still_run() {
         (|home| chmod(&key_file(home), 0o644), "keys.files", "problem", "chmod 600 HOME/keys/"),
         (|home| copy_key(home, "keys/copy.key"), "keys.files", "problem", "rm HOME/keys/copy.key"),
         (|home| copy_key(home, "keys/.backup"), "keys.copies", "warning", "rm HOME/keys/.backup"),
-        (|home| fs::write(key_file(home), "").expect("written"), "keys.files", "problem", "put the file back"),
+        (|home| fs::write(key_file(home), "").expect("written"), "keys.files", "problem", "restore the file from a backup"),
         (
             |home| fs::remove_file(key_file(home)).expect("removed"),
             "keys.active",

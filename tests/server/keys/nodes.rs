@@ -254,7 +254,7 @@ async fn a_rotation_that_waits_activates_at_once_if_no_node_is_live() {
     let home = Home::new();
     let output = home.run(&["keys", "rotate", "--wait"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is none to wait for"));
+    assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is no node to wait for"));
     wait_until_active(&home, text(&output.stdout).trim());
 }
 
