@@ -341,7 +341,7 @@ async fn a_key_revoked_only_in_the_store_is_not_reported_as_active() {
     assert_revoked(&output, "these nodes have no key to seal with, so no user can log in there: one");
     assert_eq!(active(&home.keys()), kid, "the files of this server show it as active");
     let (_, stderr) = wait_for_status(&home, |code, _, _| code == Some(1));
-    assert!(stderr.contains("no key here can seal") && stderr.contains("hint: make one with"), "{stderr}");
+    assert!(stderr.contains("no key here can seal") && stderr.contains("hint: create one with"), "{stderr}");
     let report = text(&home.run(&["doctor"]).stdout);
     let found = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
     let with_single_spaces = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
