@@ -255,7 +255,10 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     let other = start(&home, "other", &other_keys);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
-    assert_unconfirmed(&home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()), "alone");
+    assert_unconfirmed(
+        &home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()),
+        "is revoked only in",
+    );
     one.until_status(&session, "401 invalid").await;
     wait_for_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
     for path in ["/auth/logout", "/auth/logout/all"] {
