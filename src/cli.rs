@@ -77,7 +77,7 @@ enum Command {
     /// Maintain the database
     #[command(subcommand)]
     Store(store::Store),
-    /// Move all data to another database; no session is lost, and no ended session comes back
+    /// Move all data to another database; live sessions stay valid, and ended sessions stay ended
     ///
     /// Stop all servers first, and start them with the new address afterwards. If the command is interrupted, run it again.
     /// docs/backup.md has the steps.
@@ -87,22 +87,23 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Print the content of a token, and whether a server would accept it
     ///
-    /// Reads the token from standard input, with or without the name of the cookie and "=" in front. The configured keys and store
-    /// decide whether it is accepted. The exit code is 0 if the token is accepted, and 1 if it is refused.
+    /// Reads the token from standard input, with or without the name of the cookie and "=" in front. The configured keys and
+    /// store decide whether it is accepted. The exit code is 0 if the token is accepted, and 1 if it is refused.
     #[command(after_help = "Examples:\n  sealjar inspect <cookie")]
     Inspect(inspect::Inspect),
     /// Print the settings in force and the source of each value
     ///
-    /// The output is TOML. A password in the address of the store is not shown. With --explain this also works if the configuration
-    /// cannot be used. The output then has the values that could be read, the defaults for all others, and the error at the end.
+    /// The output is TOML. A password in the address of the store is not shown. With --explain this also works if the
+    /// configuration cannot be used. The output then has the values that could be read, the defaults for all others, and the
+    /// error at the end.
     #[command(
         after_help = "Examples:\n  sealjar config --config /etc/sealjar/sealjar.toml\n  sealjar config --explain session"
     )]
     Config(config::ShowConfig),
     /// Check the configuration, the keys, the store, the clock and the running server
     ///
-    /// Run it as the server runs: as the same user, with the same configuration file, environment and flags. It changes nothing. It
-    /// hashes a password twice to measure the time, and requests /readyz at http.admin_listen. docs/running.md describes the
+    /// Run it as the server runs: as the same user, with the same configuration file, environment and flags. It changes nothing.
+    /// It hashes a password twice to measure the time, and requests /readyz at http.admin_listen. docs/running.md describes the
     /// output.
     ///
     /// The exit code is 0 if there is no problem, 1 if there is one, and 78 if the configuration cannot be read at all.
@@ -121,7 +122,7 @@ enum Command {
         after_help = "Examples:\n  sealjar ready --config /etc/sealjar/sealjar.toml\n  sealjar ready --admin-listen 127.0.0.1:8081"
     )]
     Ready(Ready),
-    /// Print the OpenAPI description of the routes, as the server has it at /openapi.json
+    /// Print the OpenAPI description of the routes, which the server also returns at /openapi.json
     #[command(after_help = "Examples:\n  sealjar openapi >openapi.json")]
     Openapi(openapi::Openapi),
     /// Print a completion script for a shell
@@ -146,7 +147,7 @@ pub fn run() -> ExitCode {
         errln!("{}", failure.text());
         ExitCode::from(failure.code)
     };
-    // This runs also after a failure: if the output is incomplete, the user must be told.
+    // This runs also after a failure: if the output is incomplete, the user must get an error.
     let written = output::finish(outcome.as_ref().err());
     let code = outcome.unwrap_or_else(report);
     written.map_or_else(report, |()| code)
@@ -164,16 +165,16 @@ impl Cli {
             _ => {}
         }
         check_contradictions(&flags)?;
-        // The demo has settings of its own in place of defaults.
+        // In the demo, other values replace some defaults.
         let demo = match &self.command {
             Command::Serve(serve) => serve.demo_home()?,
             _ => None,
         };
         let base = demo.as_ref().map(DemoHome::settings).unwrap_or_default();
-        let origins = ConfigSources::new(self.settings.config, environment()?, flags).with_base(base);
+        let sources = ConfigSources::new(self.settings.config, environment()?, flags).with_base(base);
         let read = match &self.command {
-            Command::Ready(_) => origins.read_alone(Ready::SETTING),
-            _ => origins.read_usable(),
+            Command::Ready(_) => sources.read_alone(Ready::SETTING),
+            _ => sources.read_usable(),
         };
         let (layers, config, errors) = match (read, &self.command) {
             // `config` can explain the settings even if the configuration file cannot be read.
@@ -192,7 +193,7 @@ impl Cli {
         match self.command {
             // `doctor` reports the errors that stop the other commands.
             Command::Doctor(doctor) => block_on(doctor.run(&config, settings.err().into_iter().chain(errors))),
-            Command::Serve(_) => serve::run(settings?, config, origins, demo),
+            Command::Serve(_) => serve::run(settings?, config, sources, demo),
             Command::Keys(keys) => keys.run(&settings?),
             Command::Users(users) => block_on(users.run(&settings?)),
             Command::Revoke(revoke) => block_on(revoke.run(&settings?)),

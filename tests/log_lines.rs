@@ -53,7 +53,7 @@ const UNSAMPLED: &[(&str, &str, Cause)] = &[
         Operator,
     ),
     ("cli/serve.rs", "the server ended with an error", Operator),
-    ("cli/serve.rs", "nobody can sign in yet", Operator),
+    ("cli/serve.rs", "there is no account, so no user can log in yet", Operator),
     ("cli/serve.rs", "the password file of PostgreSQL is not used", Operator),
     ("cli/serve.rs", "Landlock cannot be applied", Operator),
     ("config/settings.rs", "DEVELOPMENT MODE", Operator),

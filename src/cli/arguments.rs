@@ -1,4 +1,4 @@
-//! Arguments and environment variables that set settings. `config::origins` merges them with the file.
+//! Arguments and environment variables that set settings. `config::sources` merges them with the configuration file.
 
 use std::path::PathBuf;
 
@@ -36,9 +36,14 @@ pub(super) struct Listeners {
     listen: Option<String>,
     #[command(flatten)]
     admin: AdminListener,
-    /// Origin under which browsers reach the server, such as https://app.example.com; may be repeated
-    /// (http.public_origins)
-    #[arg(long, value_name = "ORIGIN")]
+    /// Origin under which browsers reach the server (http.public_origins). The help text is an attribute, because rustdoc refuses
+    /// a URL without angle brackets, and the help would show the brackets.
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        help = "Origin under which browsers reach the server, such as https://app.example.com; may be repeated (http.public_origins)",
+        long_help = None
+    )]
     public_origin: Vec<String>,
     /// Create a self-signed certificate, which no browser trusts, to try out TLS (tls.self_signed)
     #[arg(long)]
@@ -92,8 +97,8 @@ impl AdminListener {
     }
 }
 
-/// Returns an error if two flags give one setting different values, because it is unclear which value is meant. The error does not
-/// show the values, because one may contain a password.
+/// Returns an error if two flags give one setting different values, because it is unclear which value is meant. The error does
+/// not show the values, because one may contain a password.
 pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
     let as_typed = |Flag { flag, setting, .. }: &Flag| match flag.as_str() {
         "--set" => format!("--set {setting}=…"),
@@ -112,7 +117,7 @@ pub(super) fn check_contradictions(flags: &[Flag]) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Returns the environment variables that may be settings. A variable whose name is not UTF-8 is no setting and is ignored. A
+/// Returns the environment variables that may be settings. A variable whose name is not UTF-8 is not a setting, and is ignored. A
 /// setting whose value is not UTF-8 is an error.
 pub(super) fn environment() -> Result<Vec<(String, String)>, CliError> {
     let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));

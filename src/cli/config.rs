@@ -18,14 +18,14 @@ pub(super) struct ShowConfig {
     /// Print the meaning of each setting above its line
     #[arg(long)]
     explain: bool,
-    /// Settings such as http.listen, or sections such as http; all if there is none
+    /// Settings such as http.listen, or sections such as http; without a name, all settings
     #[arg(value_name = "SETTING")]
     names: Vec<String>,
 }
 
 impl ShowConfig {
-    /// Prints the settings, or only the named ones. An unusable configuration is an error; with `--explain` the settings are printed
-    /// before the error is returned.
+    /// Prints the settings, or only the named ones. An unusable configuration is an error; with `--explain` the settings are
+    /// printed before the error is returned.
     pub(super) fn run(&self, layers: &Layers, usable: Result<(), ConfigError>) -> Result<ExitCode, CliError> {
         self.check_names()?;
         if !self.explain {
@@ -49,7 +49,7 @@ impl ShowConfig {
         let sections = meanings::sections();
         let has = |section: &Section, name: &str| {
             !name.is_empty() && section.name == name
-                || section.settings.iter().any(|Setting { name: of, .. }| of == name)
+                || section.settings.iter().any(|Setting { name: known, .. }| known == name)
         };
         match self.names.iter().find(|name| !sections.iter().any(|section| has(section, name))) {
             Some(name) => Err(CliError::usage(format!("unknown setting {name}"))

@@ -123,19 +123,19 @@ impl From<StoreError> for CliError {
             StoreError::ReadOnly { .. } => Self::io(&error).hint(
                 "the file and its directory must be writable: run this as the server's user, or mount the file system for writing",
             ),
-            StoreError::Full(_) => Self::io(&error).hint("free space on its file system, or raise the quota; then run it again"),
+            StoreError::Full(_) => Self::io(&error).hint("free space on its file system, or raise the quota; then run the command again"),
             StoreError::Busy(_) => {
-                Self::io(&error).hint("run it again; if that does not help, end the process that has the file open: fuser -v FILE")
+                Self::io(&error).hint("run the command again; if that does not help, end the process that has the file open: fuser -v FILE")
             }
             StoreError::NotAFile(_) => Self::io(&error).hint("name the file of the database, in the setting store or with --store"),
             StoreError::NoDatabase(_) | StoreError::Foreign(_) => Self::io(&error).hint(
-                "name the database that the servers use, in the setting store or with --store; if this was it, put back a backup as docs/backup.md says, then run: sealjar store restored",
+                "name the database that the servers use, in the setting store or with --store; if this is that database, put back a backup as docs/backup.md says, then run: sealjar store restored",
             ),
             StoreError::Damaged(_) => Self::io(&error).hint(
                 "stop the server, keep a copy of the file, put back a backup as docs/backup.md says, then run: sealjar store restored",
             ),
             StoreError::Backup(_) => Self::io(&error).hint(
-                "to use it, which ends every session: sealjar store restored",
+                "to use this backup, which ends every session, run: sealjar store restored",
             ),
             StoreError::TooNew { .. } => Self::io(&error).hint(
                 "start the newer version; to go back to this one, put back a backup from before the upgrade, then run: sealjar store restored",
@@ -146,15 +146,15 @@ impl From<StoreError> for CliError {
                 "name that database as the store; to return to this one in its old state, which ends every session: sealjar store restored",
             ),
             StoreError::CommitTooLate => Self::io(&error).hint(
-                "run it again, which is safe; if the account is already deleted then, end the sessions that may remain with: sealjar revoke --everyone",
+                "run the command again, which is safe; if the account is then already deleted, end sessions that may remain with: sealjar revoke --everyone",
             ),
             StoreError::WithoutTables(_) => Self::io(&error).hint(
                 "name the database that the servers use; in a new one, `sealjar users add NAME` creates the tables and the first account",
             ),
             StoreError::Missing(_) => Self::io(&error)
-                .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; otherwise `sealjar users add NAME` creates it and the first account; or name another with --store"),
+                .hint("first check whether a server uses this store: if so, put the file back, or a backup as docs/backup.md says, and restart it; otherwise `sealjar users add NAME` creates it and the first account; or name another database with --store"),
             StoreError::NameTaken(_) => Self::failed(&error).hint("choose another name; or change that account with: sealjar users set, sealjar users passwd"),
-            StoreError::AddedMeanwhile => Self::failed(&error).hint("nothing was changed; run it again"),
+            StoreError::AddedMeanwhile => Self::failed(&error).hint("nothing was changed; run the command again"),
             StoreError::NoSuchAccount(_) => Self::failed(&error).hint("`sealjar users list` shows the accounts"),
             _ => Self::io(&error),
         }
@@ -167,7 +167,7 @@ impl From<ServeError> for CliError {
             ServeError::Ring(error) => error.into(),
             ServeError::Store(error) => error.into(),
             ServeError::Listen { listen: Listen::Systemd(_), .. } => Self::io(&error).hint(
-                "the sockets come from a socket unit; deploy/sealjar.socket is one, and elsewhere http.listen names an address",
+                "the sockets come from a socket unit; deploy/sealjar.socket is an example; without systemd, set http.listen to an address",
             ),
             ServeError::Listen { setting, ref listen, .. } => {
                 let flag = if setting == "http.listen" { "--listen" } else { "--admin-listen" };
@@ -183,7 +183,7 @@ impl From<ServeError> for CliError {
                 Self::io(&error).hint(remedy)
             }
             ServeError::NotFlushed => {
-                Self::io(&error).hint("once the store works, end them with: sealjar revoke --everyone")
+                Self::io(&error).hint("when the store is available again, end these sessions with: sealjar revoke --everyone")
             }
             ServeError::System(_) => Self::io(&error),
         }

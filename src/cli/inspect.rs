@@ -42,7 +42,7 @@ impl Inspect {
 
         let mut buffer = token_buffer();
         let token = UntrustedToken::from_cookie_value(text)
-            .ok_or_else(|| CliError::failed("refused: invalid (the length is not that of a token)"))?;
+            .ok_or_else(|| CliError::failed("refused: invalid (the input does not have the length of a token)"))?;
         let claims = sessions.open(token, &mut buffer).map_err(|refusal| CliError::failed(verdict(refusal)))?;
         let now = Now::read();
         // The host of a request is unknown here, so the token is checked for the site that it names.

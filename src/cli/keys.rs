@@ -1,6 +1,7 @@
 //! `sealjar keys`: creates, lists, rotates, revokes and removes keys in the key directory, which must be writable.
 //!
-//! Changes of key files take the lock of `keyring::rotate`. `wait`, `status` and `revoke` also read reports of nodes in the store.
+//! Changes of key files take the lock of `keyring::rotate`. `wait`, `status` and `revoke` also read reports of nodes in the
+//! store.
 
 mod revoke;
 pub(super) mod status;
@@ -31,8 +32,8 @@ pub(super) enum Keys {
     Init,
     /// Publish a new key that encrypts sessions from a later time on; no session ends
     ///
-    /// Running servers read the key within a second. With several servers use --wait, or give the copies of the key enough time to
-    /// arrive at every server before it becomes active.
+    /// Running servers read the key within a second. With several servers use --wait, or give the copies of the key enough time
+    /// to arrive at every server before it becomes active.
     #[command(
         after_help = "Examples:\n  sealjar keys rotate\n  sealjar keys rotate --wait\n  sealjar keys rotate --activate-in 15m"
     )]
@@ -40,10 +41,10 @@ pub(super) enum Keys {
         /// Time until the key becomes active, such as 10m; 0s for at once [default: keys.activate_after]
         #[arg(long, value_name = "DURATION", value_parser = within_ten_years)]
         activate_in: Option<Duration>,
-        /// Activate the key as soon as every live server has it, and not before
+        /// Activate the key when every live server has it
         #[arg(long, conflicts_with = "activate_in")]
         wait: bool,
-        /// Maximum time to wait for that
+        /// Maximum time to wait for the servers
         #[arg(long, value_name = "DURATION", value_parser = within_ten_years, requires = "wait", default_value = "2m")]
         timeout: Duration,
     },
@@ -56,8 +57,8 @@ pub(super) enum Keys {
     },
     /// Print which keys each live server has, and compare them with this key directory
     ///
-    /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked key, or seals with a key that
-    /// is not active here. It is also 1 if no server is live.
+    /// The exit code is 1 if a live server lacks a key of this directory, still opens with a revoked key, or seals with a key
+    /// that is not active here. It is also 1 if no server is live.
     #[command(after_help = "Examples:\n  sealjar keys status --config /etc/sealjar/sealjar.toml")]
     Status {
         /// Print JSON
@@ -155,8 +156,8 @@ fn list(ring: &KeyRing, as_json: bool) {
         let dates = key.dates();
         let activates = match dates.activates_at {
             None => "not scheduled".to_owned(),
-            // The first key and a replacement have an activation time before their creation, so that nodes with slow clocks also use
-            // them.
+            // The first key and a replacement have an activation time before their creation, so that nodes with slow clocks also
+            // use them.
             Some(instant) if instant < dates.created_at => "at once".to_owned(),
             Some(instant) => instant.to_string(),
         };

@@ -1,5 +1,7 @@
-//! `sealjar man`: the manual pages. The arguments of a command come from its definition, and the settings from the comments of
-//! `config.rs`. The texts here are also in `docs/reference/`, by `make reference`.
+//! `sealjar man`: writes the manual pages.
+//!
+//! The description of a command comes from its definition, and the meanings of settings come from the comments of `config.rs`.
+//! `make reference` writes the texts of this file to `docs/reference/` (`reference.rs`).
 
 mod markdown;
 
@@ -21,17 +23,18 @@ use crate::config::reload::{RELOADABLE_GROUP, RELOADABLE_SETTINGS};
 
 /// Name of the program at the foot of each page.
 const SOURCE: &str = concat!("sealjar ", env!("CARGO_PKG_VERSION"));
-/// Date of the pages: that of the release, or of the next one. `CHANGELOG.md` has it, too.
+/// Date on the pages: the date of this release, which `CHANGELOG.md` also has, or the planned date of the next release.
 const RELEASED: &str = "2026-11-30";
-/// The last second that has a date of this length: 9999-12-31T23:59:59Z.
-const LAST_SECOND: u64 = 253_402_300_799;
+/// Last second of the last year with four digits: 9999-12-31T23:59:59Z. Later dates are longer than [`RELEASED`].
+const MAX_EPOCH_SECS: u64 = 253_402_300_799;
 /// First line of the examples in the help of a command.
 const EXAMPLES: &str = "Examples:";
-/// Variable with another date, in Unix seconds, for [reproducible builds](https://reproducible-builds.org/specs/source-date-epoch/).
+/// Environment variable that replaces the date, in Unix seconds, for [reproducible
+/// builds](https://reproducible-builds.org/specs/source-date-epoch/).
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// Further sections of the page of `sealjar`.
-const PLACES: &str = "
+/// Sections about environment variables and files, for the page of `sealjar`.
+const ENVIRONMENT_AND_FILES: &str = "
 # ENVIRONMENT
 
 | variable | meaning |
@@ -46,17 +49,17 @@ const PLACES: &str = "
 # FILES
 
 By default the keys are in `keys` and the database is `sealjar.db`, both in the working directory. There is no default for
-the configuration file. The Debian package uses these places:
+the configuration file. The Debian package uses these paths:
 
 | file | content |
 |---|---|
 | `/etc/sealjar/sealjar.toml` | the settings |
 | `/var/lib/sealjar/keys` | the keys |
-| `/var/lib/sealjar/sealjar.db` | accounts and revocations, with `-wal` and `-shm` beside it |
+| `/var/lib/sealjar/sealjar.db` | accounts and revocations, with its `-wal` and `-shm` files |
 | `/usr/share/doc/sealjar` | the documentation; messages name pages in its directory `docs` |
 ";
 
-/// How all commands behave, in the page of `sealjar` and in `docs/reference/cli.md`.
+/// Behaviour that all commands have in common, for the page of `sealjar` and for `docs/reference/cli.md`.
 pub(super) const NOTES: &str = "\
 Data goes to standard output, and messages go to standard error. If the reader of standard output closes it early, as
 `head` does, the command still does all its work, and its exit code stays the same. If writing to it fails for another
@@ -67,19 +70,19 @@ The options `--config`, `--keys`, `--store` and `--set` work with every command.
 commands as for the server, so that they work on the same keys and the same database.
 
 A command that changes something writes an audit event to standard error, in the format of the server's log. With
-`--set log.level=warn` it does not. `docs/reference/events.md` describes these events.
+`--set log.level=warn` it writes no event. `docs/reference/events.md` describes the events.
 
 A running server applies changes of keys and accounts within a second. Every change of an account ends its sessions,
-except `users add`, `users import` and `users enable`. A command that finds the account as it would make it changes
-nothing, ends no session and writes no event.
+except `users add`, `users import` and `users enable`. If the account already has the requested values, the command
+changes nothing, ends no session and writes no event.
 
-Sealjar has no permissions for commands. Everybody who can write the key directory and the database is an administrator.
+Sealjar has no permissions for commands. Every user who can write the key directory and the database is an administrator.
 
 Files and directories that root creates get the owner of their directory. A server that runs as that user can then read
 them.
 ";
 
-/// The exit codes, in every page of a command and in `docs/reference/cli.md`.
+/// Table of the exit codes, for the page of every command and for `docs/reference/cli.md`.
 pub(super) const EXIT_CODES: &str = "\
 | exit code | meaning |
 |---|---|
@@ -90,7 +93,7 @@ pub(super) const EXIT_CODES: &str = "\
 | 78 | the configuration cannot be used |
 ";
 
-/// Sources of the settings, in `sealjar.toml(5)` and in `docs/reference/settings.md`.
+/// Description of the sources of settings, for `sealjar.toml(5)` and for `docs/reference/settings.md`.
 pub(super) const SOURCES: &str = "\
 A setting has a default. The configuration file overrides the default, an environment variable overrides the file, and a
 flag overrides all.
@@ -148,27 +151,27 @@ impl Manual {
     }
 }
 
-/// Returns the date of the pages. It does not depend on the day on which they are written.
+/// Returns the date for the pages. It does not depend on the day on which the command runs.
 fn date(epoch: Option<OsString>) -> Result<String, CliError> {
     let Some(epoch) = epoch else {
         return Ok(RELEASED.to_owned());
     };
-    let seconds = epoch.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= LAST_SECOND);
+    let seconds = epoch.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds <= MAX_EPOCH_SECS);
     let seconds = seconds.ok_or_else(|| {
-        let failure = CliError::usage(format!("{SOURCE_DATE_EPOCH} is no time: {}", epoch.display()));
-        failure.hint("it must be a number of seconds since 1970-01-01; or unset it")
+        let failure = CliError::usage(format!("{SOURCE_DATE_EPOCH} is not a time: {}", epoch.display()));
+        failure.hint("set it to a number of seconds since 1970-01-01, or unset it")
     })?;
     Ok(UnixTime(seconds).to_string().chars().take(RELEASED.len()).collect())
 }
 
-/// Each page with its section's directory and its file's name.
+/// Renders all pages. Returns each page with the directory of its section and the name of its file.
 fn pages(program: &Command, date: &str) -> Vec<(&'static str, String, Vec<u8>)> {
     let mut pages = vec![("man5", "sealjar.toml.5".to_owned(), settings(date))];
     let mut commands = vec![program];
     while let Some(command) = commands.pop() {
         let man = Man::new(command.clone()).date(date).source(SOURCE);
         let mut page = Vec::new();
-        render(&man, command, &mut page).expect("a vector takes whatever is written");
+        render(&man, command, &mut page).expect("a write to a vector cannot fail");
         let mut rest = Roff::new();
         if let Some(examples) = command.get_after_help() {
             let examples = examples.to_string();
@@ -178,7 +181,7 @@ fn pages(program: &Command, date: &str) -> Vec<(&'static str, String, Vec<u8>)> 
         markdown::render(&mut rest, &format!("# EXIT STATUS\n\n{EXIT_CODES}"));
         if command.get_name() == program.get_name() {
             markdown::render(&mut rest, &format!("# NOTES\n\n{NOTES}"));
-            markdown::render(&mut rest, PLACES);
+            markdown::render(&mut rest, ENVIRONMENT_AND_FILES);
             markdown::render(&mut rest, "# SEE ALSO\n\n`sealjar.toml`(5)");
         } else {
             markdown::render(&mut rest, "# SEE ALSO\n\n`sealjar`(1), `sealjar.toml`(5)");
@@ -190,7 +193,7 @@ fn pages(program: &Command, date: &str) -> Vec<(&'static str, String, Vec<u8>)> 
     pages
 }
 
-/// Writes the sections that come from the definition of a command, except the examples.
+/// Writes the sections that come from the definition of a command. The examples are not among them.
 fn render(man: &Man, command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_title(page)?;
     man.render_name_section(page)?;
@@ -205,18 +208,19 @@ fn render(man: &Man, command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the command with its own arguments and their values. All commands have the global options.
+/// Returns the usage of a command, with the arguments that only this command has. The options of all commands are not listed.
 fn synopsis(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or(command.get_name());
-    let own = command.get_arguments().filter(|argument| !argument.is_global_set() && !is_built_in(argument));
-    let (positional, options): (Vec<_>, Vec<_>) = own.partition(|argument| argument.is_positional());
+    let arguments = command.get_arguments().filter(|argument| !argument.is_global_set() && !is_built_in(argument));
+    let (positional, options): (Vec<_>, Vec<_>) = arguments.partition(|argument| argument.is_positional());
     let mut usage = format!("`{name}`");
     for argument in options.into_iter().chain(positional) {
         let text = argument.to_string();
         let repeated =
             if matches!(argument.get_action(), ArgAction::Append) && !text.ends_with("...") { "..." } else { "" };
-        let needed = argument.is_required_set();
-        usage += &if needed || text.starts_with('[') { format!(" {text}") } else { format!(" [{text}]{repeated}") };
+        let is_required = argument.is_required_set();
+        usage +=
+            &if is_required || text.starts_with('[') { format!(" {text}") } else { format!(" [{text}]{repeated}") };
     }
     if command.has_subcommands() {
         usage += " <COMMAND>";
@@ -228,7 +232,7 @@ fn is_built_in(argument: &Arg) -> bool {
     matches!(argument.get_action(), ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version)
 }
 
-/// The page of the settings.
+/// Renders the page of the settings.
 fn settings(date: &str) -> Vec<u8> {
     let text = format!(
         "# NAME\n\nsealjar.toml - the settings of sealjar\n\n# DESCRIPTION\n\n{SOURCES}\n# CHANGES WITHOUT A RESTART\n\n{}\n\
@@ -242,7 +246,8 @@ fn settings(date: &str) -> Vec<u8> {
     page.render().into_bytes()
 }
 
-/// Settings that take effect while the server runs, in `sealjar.toml(5)` and in `docs/reference/settings.md`.
+/// Returns the description of settings that take effect while the server runs, for `sealjar.toml(5)` and for
+/// `docs/reference/settings.md`.
 pub(super) fn reloading() -> String {
     let group = RELOADABLE_GROUP.trim_end_matches('.');
     let settings: String = RELOADABLE_SETTINGS.iter().map(|setting| format!("- `{setting}`\n")).collect();
@@ -255,7 +260,7 @@ settings then take effect at once, all together:
 {settings}- all settings of `{group}`
 
 `keys.rotate_every` takes effect within a minute. All other settings take effect at the next start. A restart
-ends no session. The log names the settings that changed, and those that wait for the next start.
+ends no session. The log names the settings that changed, and the settings that take effect at the next start.
 
 A file that cannot be used changes nothing. The log says why, and the metric `sealjar_config_last_reload_successful` is
 0 until the file can be used again.
@@ -268,10 +273,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_date_is_that_of_the_release_or_of_the_variable() {
+    fn uses_the_date_of_the_release_or_of_the_variable() {
         let heading = format!("## [{}] - ", env!("CARGO_PKG_VERSION"));
         let changelog = concat!(env!("CARGO_MANIFEST_DIR"), "/CHANGELOG.md");
-        let changelog = fs::read_to_string(changelog).expect("the changelog");
+        let changelog = fs::read_to_string(changelog).expect("CHANGELOG.md is readable");
         if let Some((_, rest)) = changelog.split_once(&heading) {
             assert!(rest.starts_with(RELEASED), "RELEASED in src/cli/manual.rs is {RELEASED}");
         }
@@ -290,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_synopsis_has_the_values_of_the_own_arguments() {
+    fn shows_the_values_of_arguments_in_the_synopsis() {
         let mut program = Command::new("sealjar").disable_help_subcommand(true).subcommand(
             Command::new("move")
                 .arg(Arg::new("from").long("from").value_name("URL").required(true))
@@ -301,8 +306,8 @@ mod tests {
                 .arg(Arg::new("names").value_name("NAME").num_args(0..)),
         );
         program.build();
-        let own = program.find_subcommand("move").expect("it is there");
+        let command = program.find_subcommand("move").expect("the subcommand was added above");
         let expected = "`sealjar move` --from <URL> [--role <ROLE>]... [--json] <LOGIN> [NAME]... [global options]";
-        assert_eq!(synopsis(own), expected);
+        assert_eq!(synopsis(command), expected);
     }
 }

@@ -43,8 +43,8 @@ fn no_response(listen: &Listen, error: &RequestError) -> CliError {
 fn line(readiness: &Readiness) -> String {
     let state = if readiness.is_ready { "ready" } else { "not ready" };
     let mut line = state.to_owned();
-    for (place, reason) in readiness.reasons().into_iter().enumerate() {
-        line.extend([if place == 0 { ": " } else { ", " }, reason]);
+    for (index, reason) in readiness.reasons().into_iter().enumerate() {
+        line.extend([if index == 0 { ": " } else { ", " }, reason]);
     }
     for degraded in readiness.degraded() {
         line.extend(["; degraded: ", degraded]);

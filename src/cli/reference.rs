@@ -23,7 +23,8 @@ fn compare_or_write(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name);
     let text = format!("{HEAD}{}\n", text.trim_end());
     if env::var_os("UPDATE_REFERENCE").is_some() {
-        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("the directory can be made");
+        fs::create_dir_all(path.parent().expect("the path has a parent directory"))
+            .expect("the directory can be created");
         fs::write(path, text).expect("the page can be written");
         return;
     }
@@ -83,7 +84,7 @@ fn collect(command: &Command, name: &str, commands: &mut Vec<(String, String, St
     let arguments = name.split(' ').chain(["--help"]);
     let help = Cli::command().term_width(WIDTH).try_get_matches_from(arguments).expect_err("a request for help");
     let help: Vec<String> = help.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
-    let about = command.get_about().expect("every command has one").to_string();
+    let about = command.get_about().expect("every command has a description").to_string();
     commands.push((name.to_owned(), about, help.join("\n")));
 }
 
@@ -102,7 +103,7 @@ fn the_page_of_metrics_is_up_to_date() {
         });
         let labels = labels.collect::<Vec<_>>().join("; ");
         writeln!(rows, "| `sealjar_{}` | {} | {labels} | {} |", family.name, family.kind, family.help)
-            .expect("a string takes it");
+            .expect("a write to a string cannot fail");
     }
     let text = format!(
         "# Metrics

@@ -8,7 +8,7 @@ use crate::store::records::EmptyPolicy;
 /// Runs the future of a command on a runtime with one thread.
 pub(super) fn block_on<T>(task: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?.block_on(task)
+    runtime.map_err(|error| CliError::io(format!("cannot start the Tokio runtime: {error}")))?.block_on(task)
 }
 
 /// Opens the store, which must exist and have its tables.

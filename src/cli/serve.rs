@@ -1,4 +1,6 @@
-//! `sealjar serve`, and the demo that needs nothing prepared.
+//! `sealjar serve`: applies the hardening, starts the log, and runs the server (`server::serve`).
+//!
+//! With `--demo` it first creates temporary keys and a temporary account, which are removed when the server stops.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,8 +35,8 @@ use crate::store::password_file::{self, IgnoredPasswordFile};
 use crate::store::records::Account;
 use crate::store::url::StoreUrl;
 
-/// How long work on files may go on after the server has stopped.
-const LAST_WORK: Duration = Duration::from_secs(1);
+/// Maximum time to wait for blocking work on files after the server has stopped.
+const FILE_WORK_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct Serve {
@@ -46,15 +48,15 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// The demo's directory, if this is to be one.
+    /// Creates the directory of the demo. Returns `None` without `--demo`.
     pub(super) fn demo_home(&self) -> Result<Option<DemoHome>, CliError> {
-        let make = || TempDir::with_prefix("sealjar-demo-");
-        let home = self.demo.then(make).transpose();
-        Ok(home.map_err(|error| CliError::io(format!("cannot make a temporary directory: {error}")))?.map(DemoHome))
+        let create = || TempDir::with_prefix("sealjar-demo-");
+        let home = self.demo.then(create).transpose();
+        Ok(home.map_err(|error| CliError::io(format!("cannot create a temporary directory: {error}")))?.map(DemoHome))
     }
 }
 
-/// Where the demo keeps its keys and accounts; removed when dropped.
+/// Temporary directory with the keys and accounts of the demo. It is removed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct DemoHome(TempDir);
 
@@ -66,29 +68,29 @@ impl DemoHome {
         self.0.path()
     }
 
-    /// Returns the values that take the place of defaults.
+    /// Returns the settings that replace defaults in the demo.
     pub(super) fn settings(&self) -> Vec<Flag> {
         let store = format!("sqlite://{}", self.store().display());
         vec![
             flag(Self::FLAG, "keys.dir", &self.keys().to_string_lossy()),
             flag(Self::FLAG, "store", &store),
-            // There is no application.
+            // There is no application to which a login could lead.
             flag(Self::FLAG, "pages.home", "/auth/status"),
         ]
     }
 
-    /// Refuses a store and keys that are not the demo's own: a demo on them would change what is not deleted at its end, and without
-    /// them it would not be what the operator asked for.
+    /// Returns an error if the operator has set the store or the key directory. A demo that used them would change data that is
+    /// not removed at its end, and a demo that ignored them would not do what the operator requested.
     pub(super) fn check(layers: &Layers) -> Result<(), CliError> {
-        let own = Source::Flag(Self::FLAG.to_owned());
-        match ["store", "keys.dir"].into_iter().find(|setting| *layers.source(setting) != own) {
+        let demo = Source::Flag(Self::FLAG.to_owned());
+        match ["store", "keys.dir"].into_iter().find(|setting| *layers.source(setting) != demo) {
             Some(setting) => {
                 let from = layers.source(setting);
                 Err(CliError::usage(format!(
-                    "{} has temporary keys and accounts, and {setting} is set ({from})",
+                    "{} uses temporary keys and accounts, so {setting} must not be set ({from})",
                     Self::FLAG
                 ))
-                .hint(format!("leave out {}, or {setting} there", Self::FLAG)))
+                .hint(format!("leave out {}, or remove {setting} from this source", Self::FLAG)))
             }
             None => Ok(()),
         }
@@ -102,7 +104,7 @@ impl DemoHome {
         self.path().join("sealjar.db")
     }
 
-    /// Makes the key and the account; returns the account's password.
+    /// Creates the key and the account, and returns the password of the account.
     async fn prepare(&self, settings: &Settings) -> Result<Zeroizing<String>, CliError> {
         let now = Now::read().wall;
         LockedRing::init(&self.keys(), settings.lifetimes.longest(), now)?;
@@ -110,7 +112,7 @@ impl DemoHome {
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(id::random::<15>()));
         let hash = password::hash(settings.cost, &Password::new(text.clone()));
         let profile = Profile {
-            login_name: Self::LOGIN.parse().expect("a constant that is a login name"),
+            login_name: Self::LOGIN.parse().expect("the constant is a valid login name"),
             display_name: DisplayName::default(),
             email: Email::default(),
             roles: Roles::default(),
@@ -127,10 +129,11 @@ pub(super) fn run(
     sources: ConfigSources,
     demo: Option<DemoHome>,
 ) -> Result<ExitCode, CliError> {
-    // Before there are other threads: it holds for the one that asks, and those that it starts.
-    let limited = limit(&settings, demo.as_ref());
-    let (log, _drain) = Log::start(&settings).map_err(|error| CliError::io(format!("cannot log: {error}")))?;
-    match serve(settings, config, sources, demo, log, limited) {
+    // Landlock restricts the calling thread and the threads that it starts. So this comes before any other thread is started.
+    let landlock = restrict(&settings, demo.as_ref());
+    let (log, _drain) =
+        Log::start(&settings).map_err(|error| CliError::io(format!("cannot start the log: {error}")))?;
+    match serve(settings, config, sources, demo, log, landlock) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             let CliError { code, message, hint } = failure;
@@ -140,37 +143,38 @@ pub(super) fn run(
     }
 }
 
-/// Limits with Landlock what this process can change and execute, unless the settings say otherwise.
-fn limit(settings: &Settings, demo: Option<&DemoHome>) -> Result<LandlockStatus, RulesetError> {
+/// Restricts with [Landlock](https://docs.kernel.org/userspace-api/landlock.html) which files this process can change and
+/// execute. Does nothing if the setting `process.landlock` is false.
+fn restrict(settings: &Settings, demo: Option<&DemoHome>) -> Result<LandlockStatus, RulesetError> {
     if !settings.landlock {
         return Ok(LandlockStatus::Off);
     }
     hardening::restrict_thread(&writable::directories(settings, demo.map(DemoHome::path)))
 }
 
-/// Returns which hardening is in force.
-fn hardening(limited: Result<LandlockStatus, RulesetError>) -> Hardening {
-    let landlock = limited.unwrap_or_else(|error| {
+/// Returns the hardening that is in force. Logs a warning if Landlock could not be applied.
+fn hardening_in_force(landlock: Result<LandlockStatus, RulesetError>) -> Hardening {
+    let landlock = landlock.unwrap_or_else(|error| {
         tracing::warn!(%error, "Landlock cannot be applied; the server can change every file that its user can");
         LandlockStatus::Failed
     });
     Hardening { dumpable: hardening::is_dumpable(), landlock }
 }
 
-/// Serves until it is told to stop. The log is in force, so nothing else writes to standard error.
+/// Runs the server until a signal stops it. The log uses standard error, so nothing else is written there.
 fn serve(
     settings: Settings,
     config: Config,
     sources: ConfigSources,
     demo: Option<DemoHome>,
     log: Log,
-    limited: Result<LandlockStatus, RulesetError>,
+    landlock: Result<LandlockStatus, RulesetError>,
 ) -> Result<(), CliError> {
-    let hardening = hardening(limited);
-    warn_of_password_file(&config);
+    let hardening = hardening_in_force(landlock);
+    warn_about_ignored_password_file(&config);
     let inherited = InheritedSockets::from_env();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::io(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| CliError::io(format!("cannot start the Tokio runtime: {error}")))?;
     let outcome: Result<(), CliError> = runtime.block_on(async {
         match demo {
             Some(home) => {
@@ -182,19 +186,19 @@ fn serve(
             }
             None => {
                 server::serve(settings, config, sources, log, inherited, hardening, |ready| {
-                    warn_without_accounts(&ready)
+                    warn_if_there_is_no_account(&ready)
                 })
                 .await?
             }
         }
         Ok(())
     });
-    // A file that cannot be read or written must not hold up the end.
-    runtime.shutdown_timeout(LAST_WORK);
+    // Work on a file that does not respond, such as one on a network, must not delay the exit.
+    runtime.shutdown_timeout(FILE_WORK_TIMEOUT);
     outcome
 }
 
-fn warn_of_password_file(config: &Config) {
+fn warn_about_ignored_password_file(config: &Config) {
     if let Some(IgnoredPasswordFile { path, reason }) = password_file::find_ignored(&config.store) {
         let path = path.display();
         let hint = password_file::REMEDY;
@@ -202,9 +206,9 @@ fn warn_of_password_file(config: &Config) {
     }
 }
 
-fn warn_without_accounts(ready: &Ready<'_>) {
+fn warn_if_there_is_no_account(ready: &Ready<'_>) {
     if !ready.has_accounts {
-        tracing::warn!("nobody can sign in yet; add an account with: sealjar users add NAME");
+        tracing::warn!("there is no account, so no user can log in yet; add one with: sealjar users add NAME");
     }
 }
 
@@ -214,7 +218,7 @@ fn print_demo(home: &DemoHome, password: &str, ready: &Ready<'_>) {
     let Some(origin) = ready.hosts.first() else {
         return;
     };
-    // Its certificate is one that nobody vouches for.
+    // No authority has signed the certificate of a demo, so curl would reject it.
     let curl = if origin.is_secure() { "curl -k" } else { "curl" };
     let text = Zeroizing::new(format!(
         "\
@@ -235,7 +239,7 @@ With curl: sign in, use the session, show it, sign out, and try a copy of the co
   {curl} -b jar -c jar -X POST {origin}/auth/logout
   {curl} -b copy {origin}/auth/status
 
-Rotate the key, which signs nobody out:
+Rotate the key; no session ends:
 
   {program} --keys {keys} keys rotate --activate-in 0s
 
@@ -244,8 +248,8 @@ Stop with Ctrl-C.",
         keys = home.join("keys").display(),
         program = std::env::args_os().next().map_or_else(|| "sealjar".into(), |path| Path::new(&path).display().to_string()),
     ));
-    // On a thread of its own, because this waits if standard output is a pipe that nobody reads. Whoever closed it does not want
-    // to know.
+    // This runs on another thread, because the write blocks if standard output is a pipe that is not read. An error is ignored:
+    // if standard output is closed, the text is not wanted.
     tokio::task::spawn_blocking(move || {
         let _ = writeln!(std::io::stdout(), "{}", *text);
     });

@@ -20,8 +20,9 @@ use crate::store::url::StoreUrl;
 pub(super) enum Store {
     /// Copy an SQLite database into a new file, also while the server runs
     ///
-    /// The copy has everything that was committed before it began. Only its owner can read it. It has password hashes. A server
-    /// refuses to use it until `sealjar store restored` was run for it. For PostgreSQL, use pg_dump. docs/backup.md has the steps.
+    /// The copy contains everything that was committed before the command began. It contains password hashes, and only its owner
+    /// can read it. A server refuses to use it until `sealjar store restored` was run for it. For PostgreSQL, use pg_dump.
+    /// docs/backup.md has the steps.
     #[command(after_help = "Examples:\n  sealjar store backup /var/backups/sealjar/sealjar.db")]
     Backup {
         /// File to create; it must not exist
@@ -30,7 +31,7 @@ pub(super) enum Store {
     /// End every session after a backup was restored or a failover lost commits
     ///
     /// Without this, sessions that were ended after the backup was made would be accepted again. Stop the server first. Accounts
-    /// stay as they are in the backup. docs/backup.md has the steps.
+    /// keep their state from the backup. docs/backup.md has the steps.
     #[command(after_help = "Examples:\n  sealjar store restored --config /etc/sealjar/sealjar.toml")]
     Restored,
 }
@@ -46,7 +47,9 @@ impl Store {
                 with_cancellation(back_up(database, &file, Now::read().wall)).await?;
                 let shown = file.display();
                 errln!("copied {} to {shown}", settings.store_name);
-                errln!("it has password hashes: keep it where no other user can read it, and apart from the keys");
+                errln!(
+                    "the copy contains password hashes: keep it where no other user can read it, and separate from the keys"
+                );
             }
             Self::Restored => {
                 let url = &settings.store;
@@ -70,8 +73,8 @@ async fn with_cancellation(copy: impl Future<Output = Result<(), BackupError>>) 
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     tokio::select! {
         copied = copy => Ok(copied?),
-        _ = interrupt.recv() => Err(CliError::failed("interrupted; there is no copy")),
-        _ = terminate.recv() => Err(CliError::failed("interrupted; there is no copy")),
+        _ = interrupt.recv() => Err(CliError::failed("interrupted; no copy was created")),
+        _ = terminate.recv() => Err(CliError::failed("interrupted; no copy was created")),
     }
 }
 

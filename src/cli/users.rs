@@ -1,5 +1,7 @@
-//! `sealjar users`: accounts. Every change but `add`, `import` and `enable` ends the account's sessions, everywhere, within a second.
-//! A command that finds the account as it would make it changes nothing.
+//! `sealjar users`: adds, changes, lists and deletes accounts in the store.
+//!
+//! Every change except `add`, `import` and `enable` ends the sessions of the account on all servers, within a second. If the
+//! account already has the requested values, the command changes nothing and ends no session.
 
 mod add;
 pub(super) mod calibrate;
@@ -85,7 +87,7 @@ pub(super) enum Users {
     Roles {
         /// Login name of the account
         login: LoginName,
-        /// The new roles; if there is none, the account has no role
+        /// The new roles; without a role here, the account has no role afterwards
         roles: Vec<String>,
     },
     /// Delete an account, and end its sessions
@@ -114,7 +116,7 @@ pub(super) enum Users {
         #[arg(long, value_name = "KIB", default_value_t = 65_536)]
         max_memory_kib: u32,
     },
-    /// Print all that is known about one account, except its password hash
+    /// Print one account, except its password hash
     #[command(after_help = "Examples:\n  sealjar users show alice\n  sealjar users show alice --json")]
     Show {
         /// Login name of the account
@@ -125,7 +127,7 @@ pub(super) enum Users {
     },
     /// Print the accounts
     ///
-    /// At a terminal, long texts are cut so that the lines fit. Elsewhere they are whole.
+    /// On a terminal, long texts are shortened to fit the width. In other output they are complete.
     #[command(after_help = "Examples:\n  sealjar users list\n  sealjar users list --json")]
     List {
         /// Print JSON
@@ -137,7 +139,7 @@ pub(super) enum Users {
 impl Users {
     pub(super) async fn run(self, settings: &Settings) -> Result<ExitCode, CliError> {
         password::hide_text_of_panics();
-        let (login, change, audited, done) = match self {
+        let (login, change, audited, outcome) = match self {
             Self::Add(add) => return add.run(settings).await,
             Self::Import(import) => return import.run(settings).await,
             Self::Set(set) => return set.run(settings).await,
@@ -150,49 +152,50 @@ impl Users {
             Self::Passwd { login, must_change } => {
                 let account = open_store(settings).await?.require_account(&login).await?;
                 let hash = hash(settings.cost, &password::new(&account.profile)?);
-                let done = if must_change {
-                    "has a new password and must change it at the next sign-in; its sessions are over"
+                let outcome = if must_change {
+                    "has a new password and must change it at the next login; its sessions have ended"
                 } else {
-                    "has a new password; its sessions are over"
+                    "has a new password; its sessions have ended"
                 };
-                (login, Change::Password { hash, must_change }, Audited::PasswordSet, done)
+                (login, Change::Password { hash, must_change }, Audited::PasswordSet, outcome)
             }
             Self::Disable { login } => {
-                (login, Change::Disable, Audited::AccountDisabled, "is disabled; its sessions are over")
+                (login, Change::Disable, Audited::AccountDisabled, "is disabled; its sessions have ended")
             }
             Self::Enable { login } => (login, Change::Enable, Audited::AccountEnabled, "is enabled"),
             Self::Roles { login, roles } => {
                 let roles = roles::parse(&roles, |roles| format!("sealjar users roles {login} {}", roles.join(" ")))?;
-                (login, Change::Roles(roles), Audited::RolesSet, "has new roles; its sessions are over")
+                (login, Change::Roles(roles), Audited::RolesSet, "has new roles; its sessions have ended")
             }
             Self::Delete { login, yes } => {
                 if confirm::is_needed(yes) {
                     let account = open_store(settings).await?.require_account(&login).await?;
-                    confirm::ask(&question(&account))?;
+                    confirm::ask(&delete_question(&account))?;
                 }
-                (login, Change::Delete, Audited::AccountDeleted, "is deleted; its sessions are over")
+                (login, Change::Delete, Audited::AccountDeleted, "is deleted; its sessions have ended")
             }
         };
         let changed = open_store(settings).await?.change_account(&login, &change).await?;
         if changed.is_different {
             record(settings, audited, Changed::Account { login: login.as_str(), sub: &changed.sub });
-            errln!("{login} {done}");
+            errln!("{login} {outcome}");
         } else {
-            errln!("{login} is so already; nothing was changed");
+            errln!("{login} already has this state; nothing was changed");
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Asks whether to delete an account. The question shows the account, so that the operator can see whether it is the right one.
-fn question(account: &Account) -> String {
+/// Returns the question whether to delete an account. It describes the account, so that the operator can detect a wrong login
+/// name.
+fn delete_question(account: &Account) -> String {
     let profile = &account.profile;
     let name = visible(profile.display_name.as_str());
-    let known = [name.as_str(), profile.email.as_str()].into_iter().filter(|text| !text.is_empty());
-    let known: Vec<&str> = known.collect();
-    let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+    let details = [name.as_str(), profile.email.as_str()].into_iter().filter(|text| !text.is_empty());
+    let details: Vec<&str> = details.collect();
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
     format!(
-        "delete the account {}{known}, created {}? All its sessions end, and it cannot be brought back",
+        "delete the account {}{details}, created {}? All its sessions end, and the account cannot be restored",
         profile.login_name, account.created_at
     )
 }

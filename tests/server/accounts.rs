@@ -59,7 +59,7 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
         let session = server.login("alice").await;
         let generation = show(&home, "alice")["generation"].clone();
         let stderr = stderr_of(&home, &[&["users", "set", "alice"], change].concat());
-        assert!(stderr.contains("its sessions are over") && stderr.contains("profile-set"), "{stderr}");
+        assert!(stderr.contains("its sessions have ended") && stderr.contains("profile-set"), "{stderr}");
         server.until_status(&session, "401 revoked").await;
         assert!(show(&home, login)["generation"].as_u64() > generation.as_u64(), "{change:?}");
         let session = server.login(login).await;
@@ -147,7 +147,7 @@ async fn accounts_move_to_another_store_with_their_passwords() {
     write(&home, "lines.jsonl", accounts.as_array().expect("a list"));
     for (file, store) in [("list.json", "sqlite://list.db"), ("lines.jsonl", "sqlite://lines.db")] {
         let stderr = stderr_of(&home, &["users", "import", file, "--store", store]);
-        assert!(stderr.contains("everybody on this machine can read"), "{stderr}");
+        assert!(stderr.contains("every user of this machine can read"), "{stderr}");
         assert!(stderr.contains(r#""change":"accounts-imported""#) && stderr.contains(r#""accounts":2"#), "{stderr}");
         let server = home.start_with(&["--store", store], &[]);
         let session = server.login("alice").await;
@@ -217,16 +217,10 @@ fn a_file_with_an_error_imports_nothing_and_names_the_line() {
         (json!({"login": "b,b", "password_hash": HASH}), "login: a login name is 1 to 64"),
         (json!({"password_hash": HASH}), "login: it is missing"),
         (json!({"login": 7, "password_hash": HASH}), "login: it must be a text"),
-        (json!({"login": "alice", "password_hash": HASH}), "login: there is an account named alice already"),
-        (json!({"login": "FIRST", "password_hash": HASH}), "login: first is in line 1 already"),
-        (
-            json!({"login": "bob", "emial": "x", "password_hash": HASH}),
-            "emial: there is no such field; did you mean email?",
-        ),
-        (
-            json!({"login": "bob", "shoe": 43, "password_hash": HASH}),
-            "shoe: there is no such field; the fields are login,",
-        ),
+        (json!({"login": "alice", "password_hash": HASH}), "login: the store already has an account named alice"),
+        (json!({"login": "FIRST", "password_hash": HASH}), "login: first is already in line 1"),
+        (json!({"login": "bob", "emial": "x", "password_hash": HASH}), "emial: unknown field; did you mean email?"),
+        (json!({"login": "bob", "shoe": 43, "password_hash": HASH}), "shoe: unknown field; the fields are login,"),
         (json!({"login": "bob", "email": "bob", "password_hash": HASH}), "email: an email address is"),
         (
             json!({"login": "bob", "display_name": "a\u{1b}b", "password_hash": HASH}),
@@ -235,9 +229,12 @@ fn a_file_with_an_error_imports_nothing_and_names_the_line() {
         (json!({"login": "bob", "roles": "a,b", "password_hash": HASH}), "roles: they must be a list"),
         (json!({"login": "bob", "disabled": "no", "password_hash": HASH}), "disabled: it must be true or false"),
         (json!({"login": "bob"}), "password_hash: it is missing"),
-        (json!({"login": "bob", "password_hash": "$2b$10$abc"}), "password_hash: it is no Argon2id hash"),
-        (json!({"login": "bob", "password_hash": big}), "password_hash: the server has no memory to check it"),
-        (json!({"login": "bob", "password_hash": too_costly}), "password_hash: no server checks this hash"),
+        (json!({"login": "bob", "password_hash": "$2b$10$abc"}), "password_hash: it is not an Argon2id hash"),
+        (
+            json!({"login": "bob", "password_hash": big}),
+            "password_hash: the password memory of the server is too small to check it",
+        ),
+        (json!({"login": "bob", "password_hash": too_costly}), "password_hash: no server can check this hash"),
     ];
     for (account, fault) in cases {
         write(&home, "new.jsonl", &[json!({"login": "first", "password_hash": HASH}), account]);
@@ -249,18 +246,18 @@ fn a_file_with_an_error_imports_nothing_and_names_the_line() {
     }
     let long = format!("[[{}0]]", "0,".repeat(20_000)).into_bytes();
     for (content, fault) in [
-        (&b"{\"login\":\"bob\",}"[..], "line 1: it is not well-formed JSON"),
+        (&b"{\"login\":\"bob\",}"[..], "line 1: the account is not well-formed JSON"),
         (b"\n\n[]", "the file has no accounts"),
         (b"", "the file has no accounts"),
         (b"[{\"login\":\"bob\"},", "account 2: the list is not well-formed JSON"),
-        (b"\"bob\"", "line 1: it is not a JSON object"),
-        (b"{\"login\":\"b\xff\"}", "line 1: it is not well-formed JSON"),
-        (&[b'x'; 20_000], "line 1: it is longer than 16384 bytes"),
+        (b"\"bob\"", "line 1: the account is not a JSON object"),
+        (b"{\"login\":\"b\xff\"}", "line 1: the account is not well-formed JSON"),
+        (&[b'x'; 20_000], "line 1: the account is longer than 16384 bytes"),
         (b"{\"login\":\"bob\",\"password\":\"correct horse\"}", "password: plain passwords are not imported"),
-        (br#"{"login":"bob","login":"carol"}"#, "line 1: login: it is there twice"),
-        (br#"[{"login":"bob","disabled":true,"disabled":false}]"#, "account 1: disabled: it is there twice"),
-        (br#"{"login":"bob","\u001b[2J":1,"\u001b[2J":1}"#, r"\u{1b}[2J: it is there twice"),
-        (&long, "account 1: it is longer than 16384 bytes"),
+        (br#"{"login":"bob","login":"carol"}"#, "line 1: login: this field occurs twice"),
+        (br#"[{"login":"bob","disabled":true,"disabled":false}]"#, "account 1: disabled: this field occurs twice"),
+        (br#"{"login":"bob","\u001b[2J":1,"\u001b[2J":1}"#, r"\u{1b}[2J: this field occurs twice"),
+        (&long, "account 1: the account is longer than 16384 bytes"),
     ] {
         fs::write(home.path("new.jsonl"), content).expect("writes");
         let output = home.run(&["users", "import", "new.jsonl", "--generate"]);

@@ -175,7 +175,8 @@ fn checks_readiness_and_keys_of_a_running_server() {
     let admin = server.admin.clone();
     wait_until("the server has reported its keys", || {
         let report = doctor(&home, &["--admin-listen", &admin]);
-        let one = |finding: &Value| finding["found"].as_str().expect("text").starts_with("1 live node,");
+        let one =
+            |finding: &Value| finding["found"].as_str().expect("text").starts_with("the keys of 1 live node match");
         report.levels("server.ready") == ["ok"] && report.findings.iter().any(one)
     });
     // A key ring that differs from the ring of the node.
@@ -330,7 +331,12 @@ fn damaged_key_files_are_found_and_other_checks_still_run() {
         (|home| chmod(&key_file(home), 0o644), "keys.files", "problem", "chmod 600 HOME/keys/"),
         (|home| copy_key(home, "keys/copy.key"), "keys.files", "problem", "rm HOME/keys/copy.key"),
         (|home| copy_key(home, "keys/.backup"), "keys.copies", "warning", "rm HOME/keys/.backup"),
-        (|home| fs::write(key_file(home), "").expect("written"), "keys.files", "problem", "put the file back"),
+        (
+            |home| fs::write(key_file(home), "").expect("written"),
+            "keys.files",
+            "problem",
+            "restore the file from a backup",
+        ),
         (
             |home| fs::remove_file(key_file(home)).expect("removed"),
             "keys.active",

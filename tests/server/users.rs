@@ -167,5 +167,5 @@ fn calibrate_prints_settings_that_a_server_accepts() {
     let memory_kib = setting("memory_kib");
     let passes = setting("passes");
     assert!((19_456..=30_000).contains(&memory_kib) && passes >= 2, "{settings}");
-    assert!(text(&output.stderr).contains("sign-ins a second"));
+    assert!(text(&output.stderr).contains("logins per second"));
 }

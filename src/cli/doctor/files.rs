@@ -36,7 +36,7 @@ pub(super) fn open_directory_above(path: &Path) -> Option<PathBuf> {
 
 /// Returns the owner, if it is neither this user nor root. Returns `None` if this user is root, because root checks files of the
 /// server's user.
-pub(super) fn strange_owner(path: &Path) -> Option<u32> {
+pub(super) fn foreign_owner(path: &Path) -> Option<u32> {
     let me = rustix::process::geteuid();
     let owner = fs::metadata(path).ok()?.uid();
     (!me.is_root() && owner != me.as_raw() && owner != 0).then_some(owner)

@@ -1,5 +1,5 @@
-//! Checks of the key directory: which users can read or change the keys, whether all files are valid, and whether keys are rotated.
-//! This is the promise "Keys are handled with care" of docs/security/promises.md.
+//! Checks of the key directory: which users can read or change the keys, whether all files are valid, and whether keys are
+//! rotated. This is the promise "Keys are handled with care" of docs/security/promises.md.
 
 use std::fs;
 use std::path::Path;
@@ -101,7 +101,7 @@ fn check_directory(directory: &Path, report: &mut Report) {
     } else if mode & OTHERS != 0 && !is_read_only {
         report.warning(CHECK, format!("{shown} has mode {mode:04o}, so other users can list the keys"), remedy);
     }
-    if let Some(owner) = files::strange_owner(directory) {
+    if let Some(owner) = files::foreign_owner(directory) {
         let remedy = format!(
             "give the directory to the server's user, and run doctor as that user: chown -R sealjar {}",
             shell_path(directory)
@@ -159,7 +159,7 @@ fn remedy(path: &Path, reason: &KeyFileError) -> String {
 }
 
 fn check_ring(config: &Config, ring: &KeyRing, now: UnixTime, report: &mut Report) {
-    let of = |state: KeyState| ring.keys().iter().filter(move |key| ring.state(key, now) == state);
+    let in_state = |state: KeyState| ring.keys().iter().filter(move |key| ring.state(key, now) == state);
     match ring.sealing_key(now) {
         None => {
             report.problem(
@@ -170,7 +170,7 @@ fn check_ring(config: &Config, ring: &KeyRing, now: UnixTime, report: &mut Repor
         }
         Some(key) => check_active(config, key, now, report),
     }
-    for key in of(KeyState::Published) {
+    for key in in_state(KeyState::Published) {
         let remedy = "activate it with: sealjar keys rotate --wait; or remove it with: sealjar keys revoke";
         match key.dates().activates_at {
             None if now.since(key.dates().created_at) > MAX_AGE_WITHOUT_DATE => {
@@ -187,7 +187,7 @@ fn check_ring(config: &Config, ring: &KeyRing, now: UnixTime, report: &mut Repor
     }
     report.ok_otherwise(
         "keys.published",
-        format!("{} waiting for activation", count(of(KeyState::Published).count(), "key")),
+        format!("{} waiting for activation", count(in_state(KeyState::Published).count(), "key")),
     );
     for key in ring.keys() {
         if ring.needed_until(key, now).is_some_and(|instant| instant < now) {
@@ -195,8 +195,8 @@ fn check_ring(config: &Config, ring: &KeyRing, now: UnixTime, report: &mut Repor
             report.warning("keys.retired", found, "sealjar keys prune");
         }
     }
-    let retired = of(KeyState::Retired).count();
-    let revoked = of(KeyState::Revoked).count();
+    let retired = in_state(KeyState::Retired).count();
+    let revoked = in_state(KeyState::Revoked).count();
     report.ok_otherwise("keys.retired", format!("{retired} retired, {revoked} revoked, and still needed"));
 }
 

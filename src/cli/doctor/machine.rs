@@ -23,7 +23,7 @@ fn check_user(report: &mut Report) {
         report.warning(
             CHECK,
             found,
-            "run server and doctor as a user of their own: runuser -u sealjar -- sealjar doctor",
+            "run the server and doctor as a separate user: runuser -u sealjar -- sealjar doctor",
         );
     } else {
         report.ok(CHECK, format!("user {}, which is not root", user.as_raw()));

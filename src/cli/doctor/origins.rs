@@ -113,7 +113,7 @@ fn check_listen(config: &Config, report: &mut Report) {
     }
     let no_name = listen.ip().is_some_and(|ip| ip.is_unspecified()) && config.http.verify_authorities.is_empty();
     if no_name && !config.http.trusted_proxies.is_empty() {
-        let found = "verify requests are refused (421) if the proxy sends them with a host of its own, such as the name of an upstream";
+        let found = "verify requests are refused (421) if the proxy sends them with another host, such as the name of an upstream";
         let remedy = "set http.verify_authorities to the host that the proxy sends, such as sealjar:8080";
         report.warning("http.verify_authorities", found, remedy);
     }

@@ -8,8 +8,8 @@ use crate::store::records::Account;
 
 use super::report::{Report, count};
 
-/// Maximum time of one password check without a warning, in milliseconds. A login takes at least this time, and longer if it waits
-/// for other logins.
+/// Maximum time of one password check without a warning, in milliseconds. A login takes at least this time, and longer if it
+/// waits for other logins.
 const MAX_CHECK_MS: u128 = 1_000;
 /// Maximum number of logins that one finding names.
 const MAX_NAMED: usize = 10;
@@ -37,7 +37,7 @@ fn in_words(cost: Cost) -> String {
 
 fn check_cost(cost: Cost, report: &mut Report) {
     if cost.is_recommended() {
-        report.ok("password.cost", format!("{}, at least what OWASP recommends", in_words(cost)));
+        report.ok("password.cost", format!("{}, at least the cost that OWASP recommends", in_words(cost)));
     } else {
         let found = format!("{} is weaker than OWASP recommends", in_words(cost));
         let remedy = "use the settings that this command prints: sealjar users calibrate";

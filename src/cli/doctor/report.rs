@@ -56,8 +56,8 @@ impl Report {
         }
     }
 
-    pub(super) fn skipped(&mut self, check: &'static str, why: impl Into<String>) {
-        self.add(check, Level::Skipped, why.into(), None);
+    pub(super) fn skipped(&mut self, check: &'static str, reason: impl Into<String>) {
+        self.add(check, Level::Skipped, reason.into(), None);
     }
 
     pub(super) fn warning(&mut self, check: &'static str, found: impl Into<String>, remedy: impl Into<String>) {

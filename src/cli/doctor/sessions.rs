@@ -52,8 +52,8 @@ fn check_cookie(config: &Config, report: &mut Report) {
     }
 }
 
-/// Compares the lifetimes with limits: for ordinary sessions those of [NIST SP 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html),
-/// AAL2; for remembered sessions the defaults.
+/// Compares the lifetimes with limits. The limits for ordinary sessions come from [NIST SP
+/// 800-63B-4](https://pages.nist.gov/800-63-4/sp800-63b.html), AAL2. The limits for remembered sessions are the defaults.
 fn check_lifetimes(config: &Config, report: &mut Report) {
     const CHECK: &str = "session.lifetimes";
     let session = &config.session;

@@ -1,7 +1,7 @@
-//! Checks of the store: which users can read it, whether it is undamaged and in use, the keys of live nodes, and whether committed
-//! data survives a crash.
+//! Checks of the store: which users can read it, whether it is undamaged and in use, the keys of live nodes, and whether
+//! committed data survives a crash.
 //!
-//! The promise "An answered sign-out is for good" (docs/security/promises.md) depends on the last one.
+//! The promise "An answered sign-out is for good" (docs/security/promises.md) depends on the last check.
 
 use std::path::{Path, PathBuf};
 
@@ -22,9 +22,9 @@ use crate::store::records::ServerSettings;
 use crate::store::url::StoreUrl;
 use crate::store::url::{Transport, without_password};
 
-/// Remedy for errors without a hint. It must not advise a restore, which ends every session: most of these errors do not come from
-/// damaged data.
-const DEFAULT_REMEDY: &str = "the database's log may say more; docs/troubleshooting.md lists messages and remedies";
+/// Remedy for errors without a hint. It must not advise a restore, which ends every session: most of these errors do not come
+/// from damaged data.
+const DEFAULT_REMEDY: &str = "see the log of the database; docs/troubleshooting.md lists messages and remedies";
 /// Remedy for a damaged database.
 const DAMAGED_REMEDY: &str = "put back a backup as docs/backup.md says, then run: sealjar store restored";
 /// Minimum free space, in bytes: a [checkpoint](https://sqlite.org/wal.html#ckpt) of the write-ahead log needs it.
@@ -170,8 +170,8 @@ fn check_transport(transport: Transport, report: &mut Report) {
     }
 }
 
-/// Checks whether the store has the tables of this version and is in use, and compares the keys of its live nodes. Returns whether
-/// its content can be inspected.
+/// Checks whether the store has the tables of this version and is in use, and compares the keys of its live nodes. Returns
+/// whether its content can be inspected.
 async fn check_contents(
     store: &Store,
     url: &StoreUrl,

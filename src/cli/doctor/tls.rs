@@ -19,7 +19,11 @@ pub(super) fn check(config: &Config, report: &mut Report) {
     };
     let Source::Files(files) = &source else {
         let remedy = "set tls.certificate and tls.private_key to PEM files";
-        return report.warning(CHECK, "it is self-signed and created at each start, so no browser trusts it", remedy);
+        return report.warning(
+            CHECK,
+            "the certificate is self-signed and created at each start, so no browser trusts it",
+            remedy,
+        );
     };
     let key = files.private_key.display();
     let mode = files::mode(&files.private_key).unwrap_or_default();
@@ -49,7 +53,8 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         }
         Ok(tls) if let Some(number) = tls.out_of_order() => {
             let found = format!("in {certificate}, certificate {number} was not issued by the certificate after it");
-            let remedy = "put the certificate of the server first, and after each certificate that of its issuer";
+            let remedy =
+                "put the certificate of the server first, and after each certificate the certificate of its issuer";
             report.warning(CHECK, found, remedy);
         }
         Ok(tls) if tls.expires_at() < now.plus(MIN_REMAINING_VALIDITY) => {

@@ -1,7 +1,7 @@
 //! `sealjar keys revoke`: revokes a key in the store and in its key file, and waits until no node opens or seals with it.
 //!
-//! The order of the steps is fixed. The replacement is created first, and does not seal yet. Then an entry for the key is added to
-//! the store's revocation log, which every node follows. Then the key is revoked in its file. Only then the replacement seals:
+//! The order of the steps is fixed. The replacement is created first, and does not seal yet. Then an entry for the key is added
+//! to the store's revocation log, which every node follows. Then the key is revoked in its file. Only then the replacement seals:
 //! otherwise sessions of the revoked key could be renewed under it. The command succeeds only if every node that may still serve
 //! has reported after the revocation that it does not open with the key.
 
@@ -204,13 +204,13 @@ async fn revoke_without_files(
     })
 }
 
-/// Waits until every node that may still serve has reported, after the commit, that it does not open with the key. Then prints the
-/// nodes that have no key to seal with. With `leaves_none` no node has one, and nothing is printed.
+/// Waits until every node that may still serve has reported, after the commit, that it does not open with the key. Then prints
+/// the nodes that have no key to seal with. With `leaves_none` no node has one, and nothing is printed.
 async fn wait_until_refused(store: &Store, kid: Kid, committed: Duration, leaves_none: bool) -> Result<(), CliError> {
     let mut last_counts = None;
     loop {
-        // The age of a report is that at the query, which comes later. So a report that is younger than `since` was made after the
-        // commit.
+        // The query below computes the age of each report, later than `since` is computed here. So a report that is younger than
+        // `since` was made after the commit.
         let since = Now::read().boot.saturating_sub(committed);
         let tally = store.nodes().await.map(|nodes| refusals(nodes, kid, since));
         match tally {
@@ -263,13 +263,13 @@ fn refusals(nodes: Vec<Node>, kid: Kid, since: Duration) -> Tally {
 
 fn all_refuse(tally: &Tally) -> String {
     match tally.all() {
-        0 => "no node that may serve has reported to the store, so there is none to wait for".to_owned(),
+        0 => "no node that may serve has reported to the store, so there is no node to wait for".to_owned(),
         all => format!("{all} of {all} nodes refuse the key: every session sealed with it has ended"),
     }
 }
 
-/// Describes the nodes that have not reported a refusal. Two nodes may have the same name, such as a killed server and the one that
-/// was started in its place, so the age of each report is included.
+/// Describes the nodes that have not reported a refusal. Two nodes may have the same name, such as a killed server and the one
+/// that was started in its place, so the age of each report is included.
 fn some_refuse(tally: &Tally) -> String {
     let Tally { followed, behind, silent } = tally;
     let list =
@@ -281,8 +281,8 @@ fn some_refuse(tally: &Tally) -> String {
     }
     if !silent.is_empty() {
         let reported = |node: &Node| {
-            let left = span(node.report.serves_for.saturating_sub(node.age));
-            format!("{} (last report {} ago; counts for {left} more)", node.report.name, span(node.age))
+            let remaining = span(node.report.serves_for.saturating_sub(node.age));
+            format!("{} (last report {} ago; counts for {remaining} more)", node.report.name, span(node.age))
         };
         parts.push(format!("no report since it was revoked: {}", list(silent, &reported)));
     }
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn counts_only_reports_made_after_the_key_was_revoked() {
-        let none = "no node that may serve has reported to the store, so there is none to wait for";
+        let none = "no node that may serve has reported to the store, so there is no node to wait for";
         let all = "2 of 2 nodes refuse the key: every session sealed with it has ended";
         let silent = "last report 7s ago; counts for 4m 53s more";
         let both = "0 of 3 refuse it; still opening with it: a (reported 0s ago); no report since it was revoked: \

@@ -14,11 +14,11 @@ use crate::id::Kid;
 use crate::keyring::{Key, KeyRing, KeyState};
 use crate::store::node::{LIVE_TIMEOUT, Node};
 
-/// Prints the comparison. Returns an error unless there is a live node and every live node meets three conditions: it opens with all
-/// keys that are not revoked here, it opens with no key that is revoked here, and it seals with the key that is active here.
+/// Prints the comparison. Returns an error unless there is a live node and every live node meets three conditions: it opens with
+/// all keys that are not revoked here, it opens with no key that is revoked here, and it seals with the key that is active here.
 pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliError> {
-    // The ring is read first. A key that is published meanwhile is then an extra key of the node, which is no fault. In the other
-    // order, it would look like a key that the node lacks.
+    // The ring is read first. A key that is published meanwhile is then an extra key of the node, which is not a fault. In the
+    // other order, it would look like a key that the node lacks.
     let ring = KeyRing::load(&settings.key_directory)?;
     let store = open_store(settings).await?;
     // A key that the revocation log refuses counts as revoked, even if its key file says that it is valid.
@@ -43,7 +43,7 @@ pub(super) async fn run(settings: &Settings, as_json: bool) -> Result<(), CliErr
     let live = compared.iter().filter(|compared| compared.node.is_live());
     let faults: Vec<String> = live.clone().filter_map(Compared::fault).collect();
     if !faults.is_empty() {
-        let hint = "a node reads changed keys within a second; if this remains, copy the key files to the node if it has a key directory of its own, and see in its log whether it can read them";
+        let hint = "a node reads changed keys within a second; if this remains, copy the key files to the node if it has a separate key directory, and see in its log whether it can read them";
         return Err(CliError::failed(format!(
             "not every live node uses the keys of this directory: {}",
             faults.join("; ")
@@ -128,16 +128,16 @@ impl<'a> Compared<'a> {
         let lacks = (!self.lacks.is_empty()).then(|| format!("lacks {}", list(&self.lacks)));
         let revoked =
             (!self.revoked.is_empty()).then(|| format!("still opens with the revoked {}", list(&self.revoked)));
-        let mut found: Vec<String> = lacks.into_iter().chain(revoked).collect();
-        // This is reported only if nothing else was found: a node that lacks the active key cannot seal with it anyway.
-        if found.is_empty()
+        let mut differences: Vec<String> = lacks.into_iter().chain(revoked).collect();
+        // This is reported only if there is no other difference: a node that lacks the active key cannot seal with it anyway.
+        if differences.is_empty()
             && let Some(here) = self.active
             && self.node.report.active != Some(here)
         {
-            let there = self.node.report.active.map_or("no key".to_owned(), text);
-            found.push(format!("seals with {there} and not with {here}"));
+            let used = self.node.report.active.map_or("no key".to_owned(), text);
+            differences.push(format!("seals with {used} and not with {here}"));
         }
-        (!found.is_empty()).then(|| format!("{} {}", self.node.report.name, found.join(" and ")))
+        (!differences.is_empty()).then(|| format!("{} {}", self.node.report.name, differences.join(" and ")))
     }
 
     fn as_value(&self) -> Value {

@@ -1,7 +1,7 @@
 //! `sealjar keys rotate --wait`: publishes a key, and activates it when every live node can open with it.
 //!
-//! The key is published without an activation date. The key file is the only state of the wait: if the command is interrupted, the
-//! next run continues with the same key.
+//! The key is published without an activation date. The key file is the only state of the wait: if the command is interrupted,
+//! the next run continues with the same key.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(super) async fn rotate(settings: &Settings, timeout: Duration) -> Result<(),
 
     let activates_at = LockedRing::lock(directory)?.activate(kid, Now::read().wall)?;
     record(settings, Change::KeyActivated, Changed::Key(kid));
-    errln!("it will seal from {activates_at} on");
+    errln!("the key will seal from {activates_at} on");
     outln!("{kid}");
     Ok(())
 }

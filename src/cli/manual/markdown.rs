@@ -2,8 +2,9 @@
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-/// Renders `# ` as a section and `## ` as a subsection. Each row of a table becomes a term (its first cell), its default (the second
-/// of three cells) and its meaning.
+/// Renders the text. A line with `# ` becomes the heading of a section, and a line with `## ` the heading of a subsection. Each
+/// row of a table becomes a term with its meaning: the first cell is the term, the last cell is the meaning, and a cell between
+/// them is the default value.
 pub(super) fn render(page: &mut Roff, text: &str) {
     let mut lines = text.lines().peekable();
     let mut is_first_of_section = false;
@@ -27,7 +28,7 @@ pub(super) fn render(page: &mut Roff, text: &str) {
             continue;
         }
         if line.starts_with('|') {
-            // The line above a table's rule is its head.
+            // The row above the line of dashes has the headings of the table. It is left out.
             if lines.next_if(|next| next.starts_with("|---")).is_none() {
                 row(page, line);
             }
@@ -44,14 +45,15 @@ pub(super) fn render(page: &mut Roff, text: &str) {
             page.control("fi", []);
         } else {
             let mut paragraph = line.to_owned();
-            while let Some(more) = lines.next_if(|next| !next.is_empty()) {
-                paragraph.extend([" ", more]);
+            while let Some(next_line) = lines.next_if(|next| !next.is_empty()) {
+                paragraph.extend([" ", next_line]);
             }
             page.text(inline(&paragraph));
         }
     }
 }
 
+/// Renders a row of a table.
 fn row(page: &mut Roff, line: &str) {
     let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
     let [term, between @ .., meaning] = &cells[..] else { return };
@@ -64,7 +66,7 @@ fn row(page: &mut Roff, line: &str) {
     page.text(inline(meaning));
 }
 
-/// Code is bold; other emphasis is left out.
+/// Renders the text of a paragraph. Code becomes bold, and other emphasis is removed.
 fn inline(text: &str) -> Vec<Inline> {
     let parts = text.split('`').enumerate();
     parts.map(|(index, part)| if index % 2 == 1 { bold(part) } else { roman(part.replace("**", "")) }).collect()

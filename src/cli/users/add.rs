@@ -1,4 +1,4 @@
-//! `sealjar users add`: a new account.
+//! `sealjar users add`: adds an account, and creates the database if it does not exist.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use crate::store::records::Account;
 pub(in crate::cli) struct Add {
     /// Login name of the account
     login: LoginName,
-    /// Name to show
+    /// Display name
     #[arg(long, default_value = "")]
     display_name: DisplayName,
     /// Email address
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Add {
     /// Role; may be repeated
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<String>,
-    /// Make a random password, and print it on standard output
+    /// Generate a random password, and print it on standard output
     #[arg(long)]
     generate: bool,
     /// The user must choose another password at the next login
@@ -48,15 +48,16 @@ impl Add {
             None => password::new(&profile)?,
         };
         let hash = hash(settings.cost, &password);
-        let (store, made) = Store::open_or_create(&settings.store, settings.store_limits).await?;
-        if made {
-            errln!("made the database {}", settings.store_name);
+        let (store, is_created) = Store::open_or_create(&settings.store, settings.store_limits).await?;
+        if is_created {
+            errln!("created the database {}", settings.store_name);
         }
         if let Some(text) = generated {
             if store.account(&login).await?.is_some() {
                 return Err(StoreError::NameTaken(login.to_string()).into());
             }
-            // First, because nobody could learn the password of an account after the output has failed.
+            // The password is printed before the account is added. If the output fails, no account with an unknown password
+            // remains.
             outln!("{}", *text);
             output::check_delivered()?;
         }

@@ -1,8 +1,8 @@
-//! `sealjar users import`: many new accounts at once, all of them or none.
+//! `sealjar users import`: adds many accounts from a file, all of them or none.
 //!
-//! The whole file is checked first, and every fault is told with its line. Then passwords are generated and hashed, on all cores,
-//! while nothing is locked. At the end one transaction adds the accounts. Until its commit nothing has changed, so the command can be
-//! interrupted at any time.
+//! The whole file is checked first, and every fault is reported with its line. Then passwords are generated and hashed, on all
+//! cores, without a lock on the database. At the end one transaction adds the accounts. Until its commit nothing has changed, so
+//! the command can be interrupted at any time.
 
 mod faults;
 mod file;
@@ -32,24 +32,25 @@ use crate::store::records::Account;
 use faults::{Faults, Place};
 use record::{Hash, Hashing, Record};
 
-/// Maximum length of the file. An account has some 300 bytes.
+/// Maximum length of the file. An account has about 300 bytes.
 const MAX_BYTES: u64 = 64 << 20;
-/// Maximum number of accounts. A transaction with more would keep logouts waiting.
+/// Maximum number of accounts. A larger transaction would delay logouts for too long.
 const MAX_ACCOUNTS: usize = 50_000;
-/// Rights of everybody but the owner and the group.
+/// Permission bit with which users other than the owner and the group may read a file.
 const OTHERS_READ: u32 = 0o004;
 
-/// If the connection is lost during the commit, only the database knows whether the accounts were added.
-const NOT_IN_USE: &str = "`sealjar users list` shows whether the accounts were added; if not, the passwords that were printed are not in use, and you can run it again";
+/// Hint for an error of the transaction. If the connection is lost during the commit, only the database shows whether the
+/// accounts were added.
+const CHECK_ACCOUNTS: &str = "`sealjar users list` shows whether the accounts were added; if not, discard the printed passwords and run the same command again";
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Import {
     /// File with one JSON object per line, or with the output of `sealjar users list --json`; - is standard input
     file: PathBuf,
-    /// Make a random password for each account without `password_hash`, and print login and password, with a tab between
+    /// Generate a random password for each account without `password_hash`, and print login and password, separated by a tab
     #[arg(long)]
     generate: bool,
-    /// The users whose passwords are generated must choose others at the next login
+    /// Users with a generated password must choose another one at the next login
     #[arg(long, requires = "generate")]
     must_change: bool,
 }
@@ -61,9 +62,9 @@ impl Import {
         let memory_kib = settings.password_memory_kib;
         let records = parse(&text, Hashing { budget, memory_kib, generate: self.generate })?;
         drop(text);
-        let (store, made) = Store::open_or_create(&settings.store, settings.store_limits).await?;
-        if made {
-            errln!("made the database {}", settings.store_name);
+        let (store, is_created) = Store::open_or_create(&settings.store, settings.store_limits).await?;
+        if is_created {
+            errln!("created the database {}", settings.store_name);
         }
         refuse_existing(&records, &store.accounts().await?)?;
 
@@ -71,11 +72,12 @@ impl Import {
             records.iter().map(|record| matches!(record.hash, Hash::Generate).then(password::generate)).collect();
         let new: Vec<Password> = passwords.iter().flatten().map(|text| Password::new(text.clone())).collect();
         if !new.is_empty() {
-            // Before the minutes that follow.
+            // This is checked before hashing, which can take minutes.
             output::check_delivered()?;
         }
         let mut hashes = hashing::hash_all(settings, &new)?.into_iter();
-        // First, because nobody could learn the password of an account after the output has failed.
+        // The passwords are printed before the accounts are added. If the output fails, no account with an unknown password
+        // remains.
         for (record, password) in records.iter().zip(&passwords) {
             if let Some(password) = password {
                 outln!("{}\t{}", record.profile.login_name, **password);
@@ -89,7 +91,7 @@ impl Import {
         let account = |record: Record| {
             let (hash, is_generated) = match record.hash {
                 Hash::Given(hash) => (hash, false),
-                Hash::Generate => (hashes.next().expect("one for each password"), true),
+                Hash::Generate => (hashes.next().expect("there is one hash for each password"), true),
             };
             let must_change = record.must_change || (is_generated && self.must_change);
             Account { disabled: record.disabled, ..Account::new(record.profile, hash, must_change, now) }
@@ -97,7 +99,7 @@ impl Import {
         let accounts: Vec<Account> = records.into_iter().map(account).collect();
         store.import(&accounts).await.map_err(|error| {
             let failure = CliError::from(error);
-            if new.is_empty() { failure } else { failure.hint(NOT_IN_USE) }
+            if new.is_empty() { failure } else { failure.hint(CHECK_ACCOUNTS) }
         })?;
         record_event(
             settings,
@@ -115,7 +117,9 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let failed = |error: ReadError| {
         let failure = CliError::io(format!("cannot read {shown}: {error}"));
         match error {
-            ReadError::NotRegular => failure.hint("for a pipe, name - and let it be standard input"),
+            ReadError::NotRegular => {
+                failure.hint("to read from a pipe, use - as the file, and connect the pipe to standard input")
+            }
             ReadError::TooLong { .. } => failure.hint("import it in several files"),
             ReadError::Io(_) => failure.hint("name a file with one account per line, or - for standard input"),
             _ => failure,
@@ -135,12 +139,14 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let mode = file.metadata().permissions().mode();
     let text = file.read().map_err(failed)?;
     if mode & OTHERS_READ != 0 && memchr::memmem::find(&text, b"password_hash").is_some() {
-        errln!("warning: everybody on this machine can read {shown}, which has password hashes: chmod 600 {shown}");
+        errln!(
+            "warning: every user of this machine can read {shown}, which contains password hashes; run: chmod 600 {shown}"
+        );
     }
     Ok(text)
 }
 
-/// Returns the records of the file, or an error that tells the faults.
+/// Returns the records of the file, or an error that lists all faults.
 fn parse(text: &[u8], hashing: Hashing) -> Result<Vec<Record>, CliError> {
     let mut faults = Faults::default();
     let mut records: Vec<Record> = Vec::new();
@@ -154,7 +160,7 @@ fn parse(text: &[u8], hashing: Hashing) -> Result<Vec<Record>, CliError> {
         };
         let name = record.profile.login_name.to_string();
         match places.get(&name) {
-            Some(first) => faults.add(place, &format!("login: {name} is in {first} already; remove one of them")),
+            Some(first) => faults.add(place, &format!("login: {name} is already in {first}; remove one of the two")),
             None => drop(places.insert(name, place)),
         }
         records.push(record);
@@ -165,11 +171,13 @@ fn parse(text: &[u8], hashing: Hashing) -> Result<Vec<Record>, CliError> {
         return Err(failure.hint("import it in several files"));
     }
     if records.is_empty() {
-        return Err(CliError::failed("the file has no accounts; nothing was changed"));
+        let failure = CliError::failed("the file has no accounts; nothing was changed");
+        return Err(failure.hint("name a file with one JSON object per account; docs/accounts.md describes the fields"));
     }
     Ok(records)
 }
 
+/// Returns an error if the store already has an account with a login name of the file.
 fn refuse_existing(records: &[Record], existing: &[Account]) -> Result<(), CliError> {
     let names: HashSet<&str> = existing.iter().map(|account| account.profile.login_name.as_str()).collect();
     let mut faults = Faults::default();
@@ -177,7 +185,7 @@ fn refuse_existing(records: &[Record], existing: &[Account]) -> Result<(), CliEr
         let name = &record.profile.login_name;
         faults.add(
             record.place,
-            &format!("login: there is an account named {name} already; remove this one, or rename it"),
+            &format!("login: the store already has an account named {name}; remove it from the file, or rename it"),
         );
     }
     faults.check()
@@ -189,12 +197,12 @@ mod tests {
     use crate::account::password::Cost;
 
     #[test]
-    fn takes_as_many_accounts_as_the_documents_say() {
+    fn accepts_at_most_fifty_thousand_accounts() {
         let budget = Budget::new(Cost { memory_kib: 19_456, passes: 2, lanes: 1 }, 1, 262_144);
         let hashing = Hashing { budget, memory_kib: 262_144, generate: true };
         let file = |count: usize| -> String { (0..count).map(|n| format!("{{\"login\":\"a{n}\"}}\n")).collect() };
         assert_eq!(parse(file(MAX_ACCOUNTS).as_bytes(), hashing).map(|records| records.len()).ok(), Some(MAX_ACCOUNTS));
-        let refused = parse(file(MAX_ACCOUNTS + 1).as_bytes(), hashing).expect_err("one too many");
+        let refused = parse(file(MAX_ACCOUNTS + 1).as_bytes(), hashing).expect_err("one account too many");
         assert!(refused.text().contains("more than 50000 accounts"), "{}", refused.text());
     }
 }

@@ -1,4 +1,4 @@
-//! New passwords: asked for on a terminal, read from standard input, or generated.
+//! New passwords of accounts: typed on a terminal, read from standard input, or generated.
 
 use std::io::{self, IsTerminal};
 
@@ -11,14 +11,15 @@ use crate::cli::error::CliError;
 use crate::cli::output::errln;
 use crate::id;
 
-/// Maximum length of the line on standard input, in bytes. Normalisation may make a text shorter, to a third at most.
+/// Maximum length of the line on standard input, in bytes. It exceeds the limit of a password,
+/// because Unicode normalisation may shorten a text, to a third at most.
 const MAX_LINE: usize = 4 * Password::MAX_BYTES;
-/// Characters of generated passwords: those that are not confused when they are read or typed.
+/// Characters of generated passwords: letters and digits that people do not confuse when they read or type them.
 const ALPHABET: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
 /// Length of generated passwords: 118 bits.
 const GENERATED: usize = 24;
 
-/// Asks twice on a terminal, else reads one line of standard input.
+/// Asks the user twice on a terminal, or else reads one line from standard input. Then checks the rules for new passwords.
 pub(super) fn new(profile: &Profile) -> Result<Password, CliError> {
     let text = if io::stdin().is_terminal() { ask(profile)? } else { read_line()? };
     let password = Password::new(text);
@@ -27,12 +28,12 @@ pub(super) fn new(profile: &Profile) -> Result<Password, CliError> {
     Ok(password)
 }
 
-/// Makes a random password.
+/// Generates a random password.
 pub(super) fn generate() -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(GENERATED));
     while text.len() < GENERATED {
         let [byte] = id::random();
-        // One in 32 is drawn again, so that each character is equally likely.
+        // Five bits have 32 values. The value without a character is drawn again, so that each character is equally likely.
         if let Some(character) = ALPHABET.get(usize::from(byte & 31)) {
             text.push(char::from(*character));
         }
@@ -40,6 +41,7 @@ pub(super) fn generate() -> Zeroizing<String> {
     text
 }
 
+/// Returns the error for a password that is refused.
 fn unchanged(why: &str) -> CliError {
     CliError::failed(format!("{why}; nothing was changed"))
 }
@@ -56,12 +58,12 @@ fn ask(profile: &Profile) -> Result<Zeroizing<String>, CliError> {
 }
 
 fn not_utf8() -> CliError {
-    unchanged("the password is not text in UTF-8")
+    unchanged("the password is not valid UTF-8")
 }
 
-/// Reads to the end of the first line. No more than [`MAX_LINE`] is ever read.
+/// Reads standard input until it has a newline, and at most [`MAX_LINE`] bytes.
 fn read_line() -> Result<Zeroizing<String>, CliError> {
-    // It is not moved while it fills, so that no part of a secret is left behind.
+    // The buffer has its full length from the beginning: if it grew, parts of the secret would remain in freed memory.
     let mut bytes = Zeroizing::new(vec![0; MAX_LINE]);
     let mut length = 0;
     while length < MAX_LINE && !bytes[..length].contains(&b'\n') {
@@ -75,9 +77,9 @@ fn read_line() -> Result<Zeroizing<String>, CliError> {
     line(&bytes[..length])
 }
 
-/// Returns the only line of an input that was read so far.
+/// Returns the password from the input, which must be one line. Further lines may contain only white space.
 fn line(input: &[u8]) -> Result<Zeroizing<String>, CliError> {
-    // Editors on Windows put a byte order mark first, which nobody can type.
+    // Some editors on Windows write a byte order mark at the beginning. It is not part of the password.
     let input = input.strip_prefix("\u{feff}".as_bytes()).unwrap_or(input);
     if input.is_empty() {
         let failure = unchanged("standard input is empty, so there is no password");
@@ -92,16 +94,19 @@ fn line(input: &[u8]) -> Result<Zeroizing<String>, CliError> {
     let line = str::from_utf8(line).map_err(|_| not_utf8())?;
     if !rest.trim_ascii().is_empty() {
         let failure = unchanged("standard input has more than one line");
-        return Err(failure.hint("the password is one line; it is asked for twice on a terminal only"));
+        return Err(failure.hint("pass the password as one line; only a terminal asks for it twice"));
     }
     Ok(Zeroizing::new(line.to_owned()))
 }
 
-/// Reports panics of the process from now on without their text: slicing a text at a wrong place, for example, quotes the text.
+/// Installs a panic hook that prints only the place of a panic. The message is left out, because it may quote a password: slicing
+/// a text at a wrong index, for example, quotes the text.
 pub(super) fn hide_text_of_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        errln!("a bug: panicked at {place}; the text is not shown, because it may quote the password");
+        errln!(
+            "internal error: panic at {place}; the message is not shown, because it may contain the password; report this as a bug"
+        );
     }));
 }
 
@@ -112,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_one_line_whatever_editor_wrote_it() {
+    fn accepts_one_line_from_every_editor() {
         for input in ["pass word", "pass word\n", "pass word\r\n", "\u{feff}pass word\r\n", "pass word\n\n \n"] {
             assert_eq!(
                 line(input.as_bytes()).map(|line| line.to_string()).ok().as_deref(),
@@ -126,29 +131,31 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_line_of_text() {
+    fn refuses_input_that_is_not_one_line_of_text() {
         let bom = "\u{feff}";
         let long = "x".repeat(MAX_LINE);
         let utf16 = [0xff, 0xfe, b'p', 0, b'\n', 0];
-        for (input, says) in [
+        for (input, expected) in [
             (&b""[..], "is empty"),
             (bom.as_bytes(), "is empty"),
             (long.as_bytes(), "at most 1024 bytes"),
             (b"one password\nanother one\n", "more than one line"),
-            (b"caf\xe9 au lait\n", "not text in UTF-8"),
-            (&utf16, "not text in UTF-8"),
+            (b"caf\xe9 au lait\n", "not valid UTF-8"),
+            (&utf16, "not valid UTF-8"),
         ] {
-            let said = line(input).err().map(|failure| failure.text()).unwrap_or_default();
-            assert!(said.contains(says) && said.contains("nothing was changed"), "{said}");
+            let message = line(input).err().map(|failure| failure.text()).unwrap_or_default();
+            assert!(message.contains(expected) && message.contains("nothing was changed"), "{message}");
         }
     }
 
     #[test]
     fn generated_passwords_are_long_and_all_different() {
-        let made: BTreeSet<String> = (0..1_000).map(|_| generate().to_string()).collect();
-        assert_eq!(made.len(), 1_000);
-        assert!(made.iter().all(|text| text.len() == GENERATED && text.bytes().all(|byte| ALPHABET.contains(&byte))));
-        let used: BTreeSet<u8> = made.iter().flat_map(|text| text.bytes()).collect();
+        let passwords: BTreeSet<String> = (0..1_000).map(|_| generate().to_string()).collect();
+        assert_eq!(passwords.len(), 1_000);
+        assert!(
+            passwords.iter().all(|text| text.len() == GENERATED && text.bytes().all(|byte| ALPHABET.contains(&byte)))
+        );
+        let used: BTreeSet<u8> = passwords.iter().flat_map(|text| text.bytes()).collect();
         assert_eq!(used.len(), ALPHABET.len(), "every character occurs");
     }
 }

@@ -1,4 +1,4 @@
-//! `sealjar users set`: other names or another address for an account.
+//! `sealjar users set`: changes the login name, the display name or the email address of an account.
 
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ struct New {
     /// New login name
     #[arg(long = "login", value_name = "LOGIN", id = "new_login")]
     login: Option<LoginName>,
-    /// New name to show; "" removes it
+    /// New display name; "" removes it
     #[arg(long)]
     display_name: Option<DisplayName>,
     /// New email address; "" removes it
@@ -41,25 +41,25 @@ impl Set {
         let changed = open_store(settings).await?.change_profile(&login, &change).await?;
         let before = &changed.before;
         let after = &changed.after;
-        let renamed = before.login_name != after.login_name;
-        let mut what = Vec::new();
-        if renamed {
-            what.push(format!("the login name {}", after.login_name));
+        let is_renamed = before.login_name != after.login_name;
+        let mut changes = Vec::new();
+        if is_renamed {
+            changes.push(format!("the login name {}", after.login_name));
         }
         if before.display_name != after.display_name {
-            what.push("another display name".to_owned());
+            changes.push("a new display name".to_owned());
         }
         if before.email != after.email {
-            what.push("another email address".to_owned());
+            changes.push("a new email address".to_owned());
         }
-        if what.is_empty() {
+        if changes.is_empty() {
             errln!("{login} has these values already; nothing was changed, and no session ended");
             return Ok(ExitCode::SUCCESS);
         }
-        let old_login = renamed.then_some(before.login_name.as_str());
+        let old_login = is_renamed.then_some(before.login_name.as_str());
         let account = Changed::Profile { login: after.login_name.as_str(), old_login, sub: &changed.sub };
         record(settings, Change::ProfileSet, account);
-        errln!("{login} has {} now; its sessions are over", what.join(" and "));
+        errln!("{login} now has {}; its sessions have ended", changes.join(" and "));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,4 +1,4 @@
-//! `sealjar users show` and `sealjar users list --json`: an account as text and as JSON.
+//! `sealjar users show` and `sealjar users list`: prints accounts as text or as JSON. `table.rs` has the table of `list`.
 
 use std::process::ExitCode;
 
@@ -43,7 +43,7 @@ pub(super) async fn show(settings: &Settings, login: &LoginName, as_json: bool) 
     let profile = &account.profile;
     let or_none = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     let password = cost.map_or_else(
-        || format!("no server can check it; set another one: sealjar users passwd {login}"),
+        || format!("no server can check the stored hash; set a new password with: sealjar users passwd {login}"),
         |cost| format!("Argon2id, {} KiB, passes: {}, lanes: {}", cost.memory_kib, cost.passes, cost.lanes),
     );
     for (name, value) in [
@@ -62,7 +62,7 @@ pub(super) async fn show(settings: &Settings, login: &LoginName, as_json: bool) 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The account without its password hash. `users import` takes it.
+/// Returns an account as JSON, without its password hash. `users import` accepts this JSON.
 fn json(account: &Account) -> Value {
     let profile = &account.profile;
     json!({

@@ -1,6 +1,8 @@
-//! The table of `sealjar users list`. At a terminal, its lines fit, and long texts are cut. Elsewhere nothing is cut.
+//! Table of `sealjar users list`. On a terminal, long texts are shortened so that each line fits. In other output nothing is
+//! shortened.
 //!
-//! The column of names is the last one: a name may have wide characters, and then no other column is out of line.
+//! The column of display names is the last one. A name may have wide characters, whose width is only estimated, and a wrong
+//! estimate then moves no other column.
 
 use std::io::{self, IsTerminal};
 
@@ -8,11 +10,12 @@ use crate::cli::output::{outln, visible};
 use crate::store::records::Account;
 
 const HEADINGS: [&str; 6] = ["LOGIN", "STATE", "CREATED", "EMAIL", "ROLES", "NAME"];
-/// Between two columns.
+/// Number of spaces between two columns.
 const GAP: usize = 2;
-/// The columns that may be cut: address, roles and name. The others are for copying and sorting.
+/// Indices of the columns that may be shortened: address, roles and display name. The other columns stay complete, so that they
+/// can be copied and sorted.
 const FLEXIBLE: [usize; 3] = [3, 4, 5];
-/// No column is cut to fewer characters.
+/// Minimum width of a shortened column.
 const MIN_WIDTH: usize = 8;
 
 pub(super) fn print(accounts: &[Account]) {
@@ -26,6 +29,7 @@ fn terminal_width() -> Option<usize> {
     rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
+/// Returns the state of an account as text.
 pub(super) const fn state(account: &Account) -> &'static str {
     match (account.disabled, account.must_change) {
         (true, _) => "disabled",
@@ -34,6 +38,7 @@ pub(super) const fn state(account: &Account) -> &'static str {
     }
 }
 
+/// Returns the lines of the table, with the headings. They fit `terminal`, the width of the terminal, if there is one.
 fn lines(accounts: &[Account], terminal: Option<usize>) -> impl Iterator<Item = String> {
     let rows: Vec<[String; 6]> =
         std::iter::once(HEADINGS.map(str::to_owned)).chain(accounts.iter().map(cells)).collect();
@@ -61,10 +66,10 @@ fn cells(account: &Account) -> [String; 6] {
     ]
 }
 
-/// Takes from the widest flexible column until a line fits, or no column can be narrower.
+/// Narrows the widest flexible column step by step, until a line fits or every flexible column has its minimum width.
 fn fit(widths: &mut [usize; 6], terminal: usize) {
     while widths.iter().sum::<usize>() + GAP * (widths.len() - 1) > terminal {
-        let widest = FLEXIBLE.into_iter().max_by_key(|column| widths[*column]).expect("there are three");
+        let widest = FLEXIBLE.into_iter().max_by_key(|column| widths[*column]).expect("FLEXIBLE is not empty");
         if widths[widest] <= MIN_WIDTH {
             return;
         }
@@ -84,22 +89,23 @@ fn line(row: &[String; 6], widths: &[usize; 6]) -> String {
     line
 }
 
-/// Returns the text, or its beginning and an ellipsis if it is wider.
+/// Returns the text, or its beginning and an ellipsis if the text is wider than `width`.
 fn cut(text: &str, width: usize) -> String {
     if text.chars().map(columns).sum::<usize>() <= width {
         return text.to_owned();
     }
     let mut used = 0;
-    let kept = text.chars().take_while(|c| {
+    let beginning = text.chars().take_while(|c| {
         used += columns(*c);
         used < width
     });
-    let mut cut: String = kept.collect();
+    let mut cut: String = beginning.collect();
     cut.push('\u{2026}');
     cut
 }
 
-/// Number of columns of a terminal that a character takes: roughly, by the largest blocks of wide and of combining characters.
+/// Returns the number of terminal columns that a character takes. This is an estimate from the largest Unicode blocks of wide and
+/// of combining characters.
 const fn columns(c: char) -> usize {
     match c {
         '\u{300}'..='\u{36f}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' => 0,
@@ -138,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_fit_a_terminal_and_are_whole_elsewhere() {
+    fn shortens_lines_only_for_a_terminal() {
         let long = "An Exceedingly Long Name That No Terminal Shows Beside All Of The Other Columns";
         let address = "an.exceedingly.long.address.of.somebody@subdomain.example.com";
         let wide = "\u{5c71}\u{7530}\u{592a}\u{90ce}".repeat(12);
@@ -149,14 +155,14 @@ mod tests {
             assert_eq!(lines.len(), 4);
             assert!(lines.iter().all(|line| width(line) <= terminal), "{terminal}: {lines:#?}");
             let longest = lines.iter().map(|line| width(line)).max();
-            // A character of two columns may not fit into the last one.
-            assert!(longest >= Some(terminal - 1), "{terminal}: nothing is cut that fits: {lines:#?}");
+            // A character that takes two columns does not fit into the last column.
+            assert!(longest >= Some(terminal - 1), "{terminal}: a text that fits is not shortened: {lines:#?}");
             let place = lines[0].find("EMAIL").expect("a heading");
             assert!(lines[1][place..].starts_with("an.exc") && lines[2][place..].starts_with("bob@"), "{lines:#?}");
         }
         let whole: Vec<String> = lines(&accounts, None).collect();
         assert!(whole[1].contains(long) && whole[1].contains(address) && whole[2].ends_with(&wide), "{whole:#?}");
         let narrow: Vec<String> = lines(&accounts, Some(10)).collect();
-        assert!(narrow[1].starts_with("alice  enabled"), "what identifies an account is never cut: {narrow:#?}");
+        assert!(narrow[1].starts_with("alice  enabled"), "login and state are never shortened: {narrow:#?}");
     }
 }

@@ -148,7 +148,7 @@ async fn status_names_nodes_that_lack_a_key_or_open_a_revoked_one() {
 
     // Revoke the key in the files only. A key that is revoked in the store is refused by every node.
     let output = home.run(&["keys", "revoke", &first, "--replace", "--store", "sqlite://elsewhere.db"]);
-    assert!(text(&output.stderr).contains("is revoked in keys alone"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("is revoked only in keys"), "{}", text(&output.stderr));
     for key in home.keys() {
         if key["kid"] != *first {
             deliver(&home, key["kid"].as_str().expect("text"), &other_keys);
@@ -254,7 +254,7 @@ async fn a_rotation_that_waits_activates_at_once_if_no_node_is_live() {
     let home = Home::new();
     let output = home.run(&["keys", "rotate", "--wait"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is none to wait for"));
+    assert!(text(&output.stderr).contains("no node has reported within 30 s, so there is no node to wait for"));
     wait_until_active(&home, text(&output.stdout).trim());
 }
 

@@ -255,7 +255,10 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     let other = start(&home, "other", &other_keys);
     let kid = active(&home.keys());
     let session = other.login("alice").await;
-    assert_unconfirmed(&home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()), "alone");
+    assert_unconfirmed(
+        &home.run(&[&["keys", "revoke", &kid, "--replace"][..], &FILES_ONLY[..]].concat()),
+        "is revoked only in",
+    );
     one.until_status(&session, "401 invalid").await;
     wait_for_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
     for path in ["/auth/logout", "/auth/logout/all"] {
@@ -341,7 +344,7 @@ async fn a_key_revoked_only_in_the_store_is_not_reported_as_active() {
     assert_revoked(&output, "these nodes have no key to seal with, so no user can log in there: one");
     assert_eq!(active(&home.keys()), kid, "the files of this server show it as active");
     let (_, stderr) = wait_for_status(&home, |code, _, _| code == Some(1));
-    assert!(stderr.contains("no key here can seal") && stderr.contains("hint: make one with"), "{stderr}");
+    assert!(stderr.contains("no key here can seal") && stderr.contains("hint: create one with"), "{stderr}");
     let report = text(&home.run(&["doctor"]).stdout);
     let found = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
     let with_single_spaces = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! Faults in a file of accounts, and where they are.
+//! Faults in a file of accounts, with their places. All faults are reported in one error.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ const MAX_SHOWN: usize = 20;
 /// Place of an account in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
+    /// Number of the line in the file.
     Line(usize),
     /// Number of the account in a JSON array.
     Item(usize),
@@ -24,6 +25,7 @@ impl fmt::Display for Place {
     }
 }
 
+/// List of the first faults, and the number of all.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     shown: Vec<String>,
@@ -42,7 +44,7 @@ impl Faults {
         self.count == 0
     }
 
-    /// Returns an error with the faults, if there is any.
+    /// Returns an error that lists the faults, if there is a fault.
     pub(super) fn check(&self) -> Result<(), CliError> {
         if self.is_empty() {
             return Ok(());
@@ -52,6 +54,7 @@ impl Faults {
             more => format!("\n  and {more} more"),
         };
         let message = format!("the accounts cannot be imported, and nothing was changed:{}{more}", self.shown.concat());
-        Err(CliError::failed(message).hint("correct the file, and run it again; docs/accounts.md describes the fields"))
+        Err(CliError::failed(message)
+            .hint("correct the file, and run the same command again; docs/accounts.md describes the fields"))
     }
 }

@@ -1,4 +1,4 @@
-//! Takes a file of accounts apart: one JSON object per line, or one JSON array of objects.
+//! Parser for a file of accounts: one JSON object per line, or one JSON array of objects.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::faults::{Faults, Place};
 
-/// Maximum length of an account, in bytes. The longest one is shorter, however it is escaped.
+/// Maximum length of an account, in bytes. The longest valid account is shorter, even if every character is escaped.
 const MAX_LENGTH: usize = 16 << 10;
 
 /// Calls `take` for each well-formed value, with its place.
@@ -33,29 +33,32 @@ pub(super) fn for_each(text: &[u8], faults: &mut Faults, mut take: impl FnMut(Pl
     }
 }
 
-/// Calls `take` for one value, unless it is too long or says something twice.
+/// Calls `take` for one value. A value that is too long or has a field twice is a fault instead.
 fn for_one(place: Place, text: &[u8], faults: &mut Faults, take: &mut impl FnMut(Place, Value, &mut Faults)) {
     if text.len() > MAX_LENGTH {
         return faults.add(
             place,
-            &format!("it is longer than {MAX_LENGTH} bytes; each account is a line or an object of its own"),
+            &format!("the account is longer than {MAX_LENGTH} bytes; write each account on a separate line, or as a separate object of a list"),
         );
     }
     match serde_json::from_slice(text) {
         Ok(value) => match repeated(text) {
-            Some(name) => faults.add(place, &format!("{}: it is there twice; remove one of them", shown(&name))),
+            Some(name) => {
+                faults.add(place, &format!("{}: this field occurs twice; remove one of the two", shown(&name)))
+            }
             None => take(place, value, faults),
         },
-        Err(error) => faults.add(place, &format!("it is not well-formed JSON: {}", without_line(&error))),
+        Err(error) => faults.add(place, &format!("the account is not well-formed JSON: {}", without_line(&error))),
     }
 }
 
-/// Returns the name of a field, from a file, for a message.
+/// Returns the name of a field for a message: the first 32 characters, with control characters escaped.
 pub(super) fn shown(name: &str) -> String {
     name.chars().take(32).flat_map(char::escape_debug).collect()
 }
 
-/// Returns a name that an object has twice. Of two values, `serde_json` takes the last, and other programs may take the first.
+/// Returns a name that occurs twice in an object. `serde_json` would use the last of the two values, and other programs may use
+/// the first.
 fn repeated(text: &[u8]) -> Option<String> {
     struct Names(Option<String>);
     impl<'de> Visitor<'de> for &mut Names {
@@ -66,30 +69,32 @@ fn repeated(text: &[u8]) -> Option<String> {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            let mut known = BTreeSet::new();
+            let mut seen = BTreeSet::new();
             while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
-                if known.contains(&name) {
+                if seen.contains(&name) {
                     self.0 = Some(name);
                 } else {
-                    known.insert(name);
+                    seen.insert(name);
                 }
             }
             Ok(())
         }
     }
     let mut names = Names(None);
-    // Only an object has names.
+    // An error means that the value is not an object, and only an object has names.
     let _ = serde_json::Deserializer::from_slice(text).deserialize_map(&mut names);
     names.0
 }
 
-/// The error of a text of one line.
+/// Returns the error without the number of the line. The text is one value, so its line is always 1.
 fn without_line(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }
 
-/// Takes the values of an array one by one, so that they are not in memory together, and a long one is not at all.
+/// Visitor that parses the values of an array one by one. So the values are never all in memory, and a value that is too long is
+/// not parsed.
 struct Items<'f, T> {
+    /// Number of the next value, from 1.
     next: usize,
     take: T,
     faults: &'f mut Faults,

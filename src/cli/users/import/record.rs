@@ -1,4 +1,4 @@
-//! One account of the file: every field is checked, and each fault says what to do.
+//! Parser for one account of the file. Every field is checked, and the message of each fault contains the remedy.
 
 use std::str::FromStr;
 
@@ -9,8 +9,9 @@ use super::file::shown;
 use crate::account::password::{Budget, stored_cost};
 use crate::account::{BadField, DisplayName, Email, LoginName, Profile, Roles};
 
-/// The fields that are read. `sub` and `created_at` are in the output of `users list --json`, and are not used: a new account has a
-/// subject of its own, so that no session or permission of another account is taken for its own.
+/// Names of the fields that an account may have. `sub` and `created_at` are allowed because `users list --json` prints them, but
+/// their values are not used. A new account always gets a new subject, so that it never has sessions or permissions of another
+/// account.
 const FIELDS: [&str; 9] =
     ["login", "display_name", "email", "roles", "disabled", "must_change", "password_hash", "sub", "created_at"];
 
@@ -28,15 +29,18 @@ pub(super) struct Record {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hashing {
     pub(super) budget: Budget,
-    /// `password.memory_budget_kib`.
+    /// Value of the setting `password.memory_budget_kib`.
     pub(super) memory_kib: u32,
     /// Whether passwords are generated for accounts without a hash.
     pub(super) generate: bool,
 }
 
+/// Source of the password hash of an account.
 #[derive(Debug)]
 pub(super) enum Hash {
+    /// Hash from the file.
     Given(String),
+    /// Hash of a password that is generated.
     Generate,
 }
 
@@ -44,7 +48,7 @@ impl Record {
     /// Parses an account. Returns `None` if it has a fault.
     pub(super) fn parse(place: Place, value: Value, hashing: Hashing, faults: &mut Faults) -> Option<Self> {
         let Value::Object(fields) = value else {
-            faults.add(place, "it is not a JSON object, such as {\"login\":\"alice\"}");
+            faults.add(place, "the account is not a JSON object, such as {\"login\":\"alice\"}");
             return None;
         };
         let mut fields = Fields { fields, place, faults, has_fault: false };
@@ -91,19 +95,19 @@ impl Fields<'_> {
         for name in unknown {
             let fault = match name.as_str() {
                 "password" => {
-                    "plain passwords are not imported; give password_hash, or leave it out and use --generate"
+                    "plain passwords are not imported; give password_hash instead, or remove the field and use --generate"
                         .to_owned()
                 }
                 _ => nearest(&name).map_or_else(
-                    || format!("there is no such field; the fields are {}", FIELDS.join(", ")),
-                    |meant| format!("there is no such field; did you mean {meant}?"),
+                    || format!("unknown field; the fields are {}", FIELDS.join(", ")),
+                    |meant| format!("unknown field; did you mean {meant}?"),
                 ),
             };
             self.fault(&shown(&name), &fault);
         }
     }
 
-    /// Takes a text. A field that is `null` counts as missing.
+    /// Removes a field and returns its text, or `None` if the field is missing or `null`.
     fn text(&mut self, name: &str) -> Option<String> {
         match self.fields.remove(name) {
             Some(Value::String(text)) => Some(text),
@@ -152,15 +156,15 @@ impl Fields<'_> {
         const NAME: &str = "password_hash";
         let Some(hash) = self.text(NAME) else {
             if !generate {
-                self.fault(NAME, "it is missing; give one, or have passwords made with --generate");
+                self.fault(NAME, "it is missing; add it, or generate passwords with --generate");
             }
             return Some(Hash::Generate);
         };
         let Some(cost) = stored_cost(&hash) else {
             let fault = if hash.starts_with("$argon2id$") {
-                "no server checks this hash: it must have v=19, m up to 262144 KiB, m times t up to 2097152, p up to 16, and a salt and a hash of usual lengths"
+                "no server can check this hash: it must have v=19, m up to 262144 KiB, m times t up to 2097152, p up to 16, and a salt and a hash of the usual lengths"
             } else {
-                "it is no Argon2id hash, such as $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH; leave it out, and use --generate"
+                "it is not an Argon2id hash, such as $argon2id$v=19$m=19456,t=2,p=1$SALT$HASH; remove it, and use --generate"
             };
             self.fault(NAME, fault);
             return None;
@@ -170,7 +174,7 @@ impl Fields<'_> {
             self.fault(
                 NAME,
                 &format!(
-                    "the server has no memory to check it: it needs {} KiB; set password.memory_budget_kib = {enough} or more, in the configuration of the server too",
+                    "the password memory of the server is too small to check it: it needs {} KiB; set password.memory_budget_kib = {enough} or more, also in the configuration of the server",
                     cost.memory_kib
                 ),
             );
@@ -180,12 +184,12 @@ impl Fields<'_> {
     }
 }
 
-/// Returns the field with the most similar name.
+/// Returns the field with the most similar name, or `None` if no name is similar.
 fn nearest(name: &str) -> Option<&'static str> {
     let letters = |text: &str| -> String {
         text.chars().take(32).filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
     };
-    // Names that other programs have for it.
+    // Common names of the same fields in other programs.
     match letters(name).as_str() {
         "username" | "user" | "name" | "loginname" => return Some("login"),
         "hash" | "passwordhash" => return Some("password_hash"),
