@@ -1,4 +1,4 @@
-//! The table of modules in `ARCHITECTURE.md` names every source and no other, and types that exist.
+//! Checks the table of modules in `ARCHITECTURE.md`: it has every source file, and names only files and types that exist.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// The files and directories that the first cell of a row names. The names of files may lack `.rs`.
+/// Returns the files and directories that the first cell of a row names. The cell may omit `.rs`.
 fn named(cell: &str) -> Vec<PathBuf> {
     let names = code(cell);
     let mut directory = Path::new(names[0]).parent().expect("a file is in a directory").to_owned();
     let mut found = Vec::new();
     for (name, after) in names.iter().zip(cell.split('`').skip(2).step_by(2)) {
-        // Only the first name, and one with a directory that it shares, is below `src/`.
+        // The first name, and every name that contains a directory, is relative to `src/`.
         let has_directory = name.trim_end_matches('/').contains('/');
         let path = if has_directory { PathBuf::from(name) } else { directory.join(name) };
         if after.starts_with(':') {
@@ -30,8 +30,8 @@ fn named(cell: &str) -> Vec<PathBuf> {
 #[test]
 fn every_file_that_the_architecture_names_exists() {
     let page = read("ARCHITECTURE.md");
-    let (before, rest) = page.split_once("\n## Modules\n").expect("the section");
-    let (_, after) = rest.split_once("\n## ").expect("it ends");
+    let (before, rest) = page.split_once("\n## Modules\n").expect("the page has this section");
+    let (_, after) = rest.split_once("\n## ").expect("a section follows");
     let spans = [before, after].map(|text| spans(&fences(text).1)).concat();
     let files: Vec<_> = spans.iter().filter(|span| span.ends_with(".rs")).collect();
     assert!(files.len() > 15, "only {files:?}");
@@ -44,8 +44,8 @@ fn every_file_that_the_architecture_names_exists() {
 #[test]
 fn the_modules_of_the_architecture_are_the_sources() {
     let page = read("ARCHITECTURE.md");
-    let (_, table) = page.split_once("\n## Modules\n").expect("the section");
-    let (table, _) = table.split_once("\n## ").expect("it ends");
+    let (_, table) = page.split_once("\n## Modules\n").expect("the page has this section");
+    let (table, _) = table.split_once("\n## ").expect("a section follows");
     let rows: Vec<Vec<&str>> = table
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -64,8 +64,8 @@ fn the_modules_of_the_architecture_are_the_sources() {
         });
         assert!(exists, "ARCHITECTURE.md: there is no type {name}");
     }
-    assert!(listed.len() > 100, "only {} were found", listed.len());
-    for source in sources.iter().map(|source| source.strip_prefix("src").expect("it is below")) {
+    assert!(listed.len() > 100, "only {} files were found", listed.len());
+    for source in sources.iter().map(|source| source.strip_prefix("src").expect("the path is below src")) {
         let is_left_out = source == Path::new("lib.rs")
             || source.components().any(|part| part.as_os_str() == "tests")
             || source.ends_with("tests.rs");

@@ -1,4 +1,5 @@
-//! `docs/troubleshooting.md` has every reason of an answer, every kind of degradation, and every warning and error of the log.
+//! Checks that `docs/troubleshooting.md` has every `reason` of an error response, every type of degradation, and every warning and error of
+//! the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use super::{collect, read, sealjar};
 fn troubleshooting_has_every_reason_of_an_answer() {
     let (_, description) = sealjar(&["openapi"]);
     let description: Value = serde_json::from_str(&description).expect("JSON");
-    let listed = description["components"]["schemas"]["Reason"]["enum"].as_array().expect("all of them");
+    let listed = description["components"]["schemas"]["Reason"]["enum"].as_array().expect("the schema lists the reasons");
     let reasons: BTreeSet<&str> = listed.iter().map(|reason| reason.as_str().expect("the text is UTF-8")).collect();
     assert!(reasons.len() > 25, "only {reasons:?}");
     let page = read("docs/troubleshooting.md");
@@ -24,8 +25,8 @@ fn troubleshooting_has_every_reason_of_an_answer() {
 fn troubleshooting_has_every_kind_of_degradation() {
     let source = read("src/http/health.rs");
     let guide = read("docs/troubleshooting.md");
-    let (_, kinds) = source.split_once("fn name(self)").expect("the short names");
-    let (names, sentences) = kinds.split_once("fn message(self").expect("the sentences");
+    let (_, kinds) = source.split_once("fn name(self)").expect("the source has this function");
+    let (names, sentences) = kinds.split_once("fn message(self").expect("the source has this function");
     let arms = |text: &str| -> BTreeMap<String, String> {
         // Constants are not at the start of a line.
         let arms = text.split("\n            Self::").skip(1).filter_map(|arm| arm.split_once(" => "));
@@ -33,12 +34,12 @@ fn troubleshooting_has_every_kind_of_degradation() {
     };
     let names = arms(names);
     let sentences = arms(sentences);
-    let (_, table) = guide.split_once("\n| short name (`what`) |").expect("the table");
-    let (table, _) = table.split_once("\n\n").expect("it ends");
+    let (_, table) = guide.split_once("\n| short name (`what`) |").expect("the page has this table");
+    let (table, _) = table.split_once("\n\n").expect("the text continues after this part");
     let rows: BTreeMap<&str, &str> = table.lines().filter_map(row_of).collect();
-    assert_eq!(rows.len(), names.len(), "one row a kind: {rows:?}");
+    assert_eq!(rows.len(), names.len(), "the table has one row per type of degradation: {rows:?}");
     for (kind, rest) in &names {
-        let name = rest.split('"').nth(1).expect("a text");
+        let name = rest.split('"').nth(1).expect("the arm has a string");
         let sentence = rows.get(name).unwrap_or_else(|| panic!("docs/troubleshooting.md lacks {name}"));
         let arm = sentences.get(kind).unwrap_or_else(|| panic!("{kind} has no sentence"));
         assert!(arm.contains(&format!("\"{sentence}")), "{name}: /readyz does not say {sentence:?}");
@@ -49,7 +50,7 @@ fn troubleshooting_has_every_kind_of_degradation() {
     }
 }
 
-/// The first two cells of a row, which are code.
+/// Returns the first two cells of a row, which are code.
 fn row_of(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
     Some((name, rest.split_once('`')?.0))
@@ -79,15 +80,15 @@ fn troubleshooting_has_every_warning_and_error_of_the_log() {
             }
         }
     }
-    assert!(found.len() > 30, "only {} were found", found.len());
-    let (_, table) = text.split_once("\n## By the line in the log\n").expect("the table");
-    let (table, _) = table.split_once("\n## ").expect("it ends");
+    assert!(found.len() > 30, "only {} log lines were found", found.len());
+    let (_, table) = text.split_once("\n## By the line in the log\n").expect("the page has this table");
+    let (table, _) = table.split_once("\n## ").expect("the text continues after this part");
     for row in table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|row| row.0) {
-        assert!(found.iter().any(|message| message.starts_with(row)), "no line of the log is {row:?}");
+        assert!(found.iter().any(|message| message.starts_with(row)), "the program does not log {row:?}");
     }
 }
 
-/// The text of a call of a logging macro: its last literal.
+/// Returns the message in a call of a logging macro, which is its last string literal.
 fn message(call: &str) -> &str {
     let mut last = "";
     let mut rest = call;
@@ -95,7 +96,7 @@ fn message(call: &str) -> &str {
         let end = rest.find(';');
         match rest.find('"') {
             Some(at) if end.is_none_or(|end| at < end) => {
-                let (literal, after) = rest[at + 1..].split_once('"').expect("it ends");
+                let (literal, after) = rest[at + 1..].split_once('"').expect("the text continues after this part");
                 (last, rest) = (literal, after);
             }
             _ => break,
