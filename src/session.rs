@@ -190,7 +190,7 @@ impl Sessions {
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         cookie: &CookieName,
     ) -> bool {
-        self.keys_not_opened(cookie_fields, cookie).any(|(_, reason)| reason == NoKey::Unknown)
+        self.unusable_keys(cookie_fields, cookie).any(|(_, reason)| reason == NoKey::Unknown)
     }
 
     /// Whether a session may have been refused because its key was unknown. By now the key may be in the key directory, or in
@@ -201,7 +201,7 @@ impl Sessions {
 
     /// Returns the key ids in the candidates whose key is unknown or revoked on this node, with the reason. Such a candidate
     /// may be a live session on another node.
-    pub fn keys_not_opened<'h>(
+    pub fn unusable_keys<'h>(
         &self,
         cookie_fields: impl IntoIterator<Item = &'h [u8]>,
         cookie: &CookieName,

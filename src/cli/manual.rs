@@ -76,7 +76,7 @@ A running server applies changes of keys and accounts within a second. Every cha
 except `users add`, `users import` and `users enable`. If the account already has the requested values, the command
 changes nothing, ends no session and writes no event.
 
-Sealjar has no permissions for commands. Every user who can write the key directory and the database is an administrator.
+Commands have no permissions. Every user who can write the key directory and the database is an administrator.
 
 Files and directories that root creates get the owner of their directory. A server that runs as that user can then read
 them.

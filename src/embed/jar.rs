@@ -273,7 +273,7 @@ impl Jar {
     fn may_be_live_on_other_node(&self, headers: &HeaderMap) -> bool {
         let Inner { shared, cookies, .. } = &*self.0;
         let list = shared.sessions.revocations();
-        let mut keys = shared.sessions.keys_not_opened(cookie::fields(headers), cookies.session());
+        let mut keys = shared.sessions.unusable_keys(cookie::fields(headers), cookies.session());
         keys.any(|(kid, _)| !list.refuses_key(kid))
     }
 

@@ -88,7 +88,7 @@ impl PreparedHeaders {
     }
 
     /// Returns the fields of the response that lets a request pass a proxy, with empty identity fields.
-    pub(super) fn passed(&self) -> HeaderMap {
+    pub(super) fn verify_allowed(&self) -> HeaderMap {
         self.verify_allowed.clone()
     }
 }

@@ -89,8 +89,7 @@ async fn read(context: &Context, request: &mut Request) -> Result<(Submission, V
 /// be running, because the last report of a node that was killed stays in the store.
 async fn may_be_live_on_other_node(context: &Context, submission: &Submission) -> Result<bool, Problem> {
     let app = &context.app;
-    let not_opened: Vec<(Kid, NoKey)> =
-        app.sessions.keys_not_opened(context.cookies(), app.cookies.session()).collect();
+    let not_opened: Vec<(Kid, NoKey)> = app.sessions.unusable_keys(context.cookies(), app.cookies.session()).collect();
     if not_opened.is_empty() {
         return Ok(false);
     }

@@ -31,7 +31,7 @@ const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
 /// Handles `GET /auth/password`: the form.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
-    context.redirect_to_login(&ReturnUrl::own("/auth/password"), form(context, None))
+    context.redirect_to_login(&ReturnUrl::own_page("/auth/password"), form(context, None))
 }
 
 /// Handles `POST /auth/password`: JSON or a form with `old_password` and `new_password`. Without a session, `login`

@@ -53,7 +53,7 @@ impl ReturnUrl {
     }
 
     /// Returns the URL of a page of this server.
-    pub(crate) fn own(path: &'static str) -> Self {
+    pub(crate) fn own_page(path: &'static str) -> Self {
         Self(path.to_owned())
     }
 

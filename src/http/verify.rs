@@ -187,7 +187,7 @@ impl<'r> VerifyRequest<'r> {
             return Err(Problem::Forwarded(CONNECT));
         }
         if self.rules.preflight && self.is_preflight(context) {
-            return Ok(Reply::verify_allowed(app.prepared.passed()).for_preflight());
+            return Ok(Reply::verify_allowed(app.prepared.verify_allowed()).for_preflight());
         }
         if self.rules.csrf {
             let method = self.method.as_ref().ok_or_else(|| {
@@ -202,7 +202,7 @@ impl<'r> VerifyRequest<'r> {
         let window = renewal_window(self.method.as_ref());
         let outcome = context.verify(self.served.site, now, window, |session| {
             self.check(context, session, now, is_navigation)?;
-            let mut headers = app.prepared.passed();
+            let mut headers = app.prepared.verify_allowed();
             identity::write(session.claims(), &mut headers);
             let renewed = if self.rules.renew_by_redirect { None } else { context.renew(session, window) };
             Ok(Reply::verify_allowed(headers).cookie(renewed.map_or(CookieChange::Keep, CookieChange::Set)))
@@ -265,7 +265,7 @@ impl<'r> VerifyRequest<'r> {
             return Ok(());
         };
         let without_marker = renew::without_marker(target);
-        let is_due = session.deadlines().is_half_spent(claims.sealed_at, now);
+        let is_due = session.deadlines().is_past_half_of_idle_timeout(claims.sealed_at, now);
         match without_marker.as_deref().map(|target| ReturnUrl::on_host(target, origin)) {
             None if is_due && ReturnUrl::on_host(target, origin).is_some() => {
                 Err(Denial::Redirect(self.page_url(context, "/auth/renew")))

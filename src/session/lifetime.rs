@@ -152,7 +152,7 @@ impl Deadlines {
 
     /// Whether more than half of the idle timeout has passed since the token was sealed, and a renewal can still move the idle
     /// deadline.
-    pub fn is_half_spent(self, sealed_at: UnixTime, now: UnixTime) -> bool {
+    pub fn is_past_half_of_idle_timeout(self, sealed_at: UnixTime, now: UnixTime) -> bool {
         self.idle < self.absolute && now.since(sealed_at) > self.idle.since(sealed_at) / 2
     }
 

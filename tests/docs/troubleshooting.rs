@@ -12,7 +12,8 @@ use super::{collect, read, sealjar};
 fn troubleshooting_has_every_reason_of_an_answer() {
     let (_, description) = sealjar(&["openapi"]);
     let description: Value = serde_json::from_str(&description).expect("JSON");
-    let listed = description["components"]["schemas"]["Reason"]["enum"].as_array().expect("the schema lists the reasons");
+    let listed =
+        description["components"]["schemas"]["Reason"]["enum"].as_array().expect("the schema lists the reasons");
     let reasons: BTreeSet<&str> = listed.iter().map(|reason| reason.as_str().expect("the text is UTF-8")).collect();
     assert!(reasons.len() > 25, "only {reasons:?}");
     let page = read("docs/troubleshooting.md");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use salvo::http::HeaderMap;
 use serde_json::json;
 
-use super::answer::Response;
 use super::fixture::{PASSWORD, Site, login_body, name};
+use super::response::Response;
 use crate::account::{Profile, Roles};
 
 const NEW: &str = "another horse battery";

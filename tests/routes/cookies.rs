@@ -1,7 +1,7 @@
 //! Tests of invalid session cookies. The response is never a 5xx, never shows another session, and has one of four reasons.
 
-use super::answer::Session;
 use super::fixture::{PASSWORD, Site, login_body};
+use super::response::Session;
 
 #[tokio::test]
 async fn refuses_truncated_changed_and_re_encoded_tokens() {

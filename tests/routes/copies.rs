@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site};
+use super::response::{Response, Session};
 use crate::metrics::COPIED_SESSIONS;
 
 /// Time until a token is due for renewal.

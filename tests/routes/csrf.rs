@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::answer::Session;
 use super::fixture::{ORIGIN, PASSWORD, Site};
 use super::request::RequestBuilder;
+use super::response::Session;
 use crate::session::form::SIGN_IN_FORM_LIFETIME;
 
 /// Body of a request.

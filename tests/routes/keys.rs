@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site, login_body};
+use super::response::{Response, Session};
 use crate::id::NodeId;
 use crate::session::{Cause, Refusal};
 use crate::store::node::NodeReport;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::answer::Response;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
+use super::response::Response;
 use crate::account::password::checker::PANICKING_PASSWORD;
 use crate::store::records::Change;
 

@@ -4,7 +4,6 @@
 //! need a process, a real connection, a disk fault or a proxy are in `tests/server/` and `tests/web/`. The file names follow
 //! the URLs.
 
-mod answer;
 pub(crate) mod asvs;
 mod cookies;
 mod copies;
@@ -19,6 +18,7 @@ mod password;
 mod reauthenticate;
 mod renew;
 mod request;
+mod response;
 pub(crate) mod spellings;
 mod status;
 mod throttle;

@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use salvo::http::Method;
 use serde_json::Value;
 
-use super::answer::Response;
 use super::fixture::Site;
+use super::response::Response;
 use crate::http::openapi;
 
 /// Asserts that the description contains the status of a response, and the reason if it is a problem. Skips paths and methods

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::answer::{Response, Session};
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
+use super::response::{Response, Session};
 use crate::account::Roles;
 use crate::store::records::Change;
 

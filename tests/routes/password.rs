@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site, login_body};
+use super::response::{Response, Session};
 use crate::store::records::Change;
 
 const NEW: &str = "another password";

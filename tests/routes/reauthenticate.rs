@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::answer::{Response, Session};
 use super::fixture::{PASSWORD, Site};
+use super::response::{Response, Session};
 
 async fn reauthenticate(site: &Site, session: &Session, body: Value) -> Response {
     site.post("/auth/reauthenticate").session(session).json(&body).send().await

@@ -8,9 +8,9 @@ use salvo::hyper::body::{Body, Bytes};
 use salvo::hyper::{Request as HyperRequest, Response as HyperResponse};
 use serde_json::Value;
 
-use super::answer::{Response, Session};
 use super::fixture::Site;
 use super::openapi_check;
+use super::response::{Response, Session};
 use crate::id::Kid;
 use crate::seal::token::UntrustedToken;
 

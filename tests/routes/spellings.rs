@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::answer::{Response, Session};
 use super::fixture::Site;
+use super::response::{Response, Session};
 
 /// Path of every public route. A test in `src/http.rs` checks that the list is complete.
 pub(crate) const ROUTES: [&str; 21] = [

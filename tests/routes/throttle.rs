@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::config::Config;
 
-use super::answer::Response;
 use super::fixture::{ORIGIN, PASSWORD, Site, login_body};
+use super::response::Response;
 
 const WRONG: &str = "wrong password";
 /// Default limit of failures of one account from one network.

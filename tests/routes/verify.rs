@@ -11,8 +11,8 @@ mod redirects;
 mod renewal;
 mod rules;
 
-use super::answer::{Response, Session};
 use super::fixture::Site;
+use super::response::{Response, Session};
 
 const VERIFY_ROUTES: [&str; 3] = ["/auth/verify", "/auth/verify/redirect", "/auth/verify/envoy"];
 /// Identity headers of a response with status 200.

@@ -2,8 +2,8 @@
 //!
 //! Both use the binary that was built, as an operator does. `tests/cluster` and `tests/load` include this file, too.
 
-#[path = "../routes/answer.rs"]
-mod answer;
+#[path = "../routes/response.rs"]
+mod response;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) use answer::{Response, Session};
+pub(crate) use response::{Response, Session};
 
 /// Password of every account that [`Home::add_user`] creates.
 pub(crate) const PASSWORD: &str = "correct horse battery";

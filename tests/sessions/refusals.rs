@@ -285,6 +285,6 @@ fn a_key_revoked_in_the_list_does_not_open_or_seal() {
     assert_eq!(verdict(&world, &token), Invalid(RevokedKey), "entries for keys are kept forever");
     let field = field(&token);
     let cookie = cookie();
-    let not_opened = world.sessions.keys_not_opened([field.as_slice()], &cookie);
+    let not_opened = world.sessions.unusable_keys([field.as_slice()], &cookie);
     assert_eq!(not_opened.collect::<Vec<_>>(), [(key(1).kid(), NoKey::Revoked)]);
 }

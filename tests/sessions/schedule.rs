@@ -12,8 +12,8 @@
 //!
 //! - A revoked session is refused forever. The node that revoked it refuses it at once. Another node refuses it as soon as a poll
 //!   that began after the revocation has finished. A node without such a poll accepts it for `max_staleness` at most, unless
-//!   the node fails open. So no entry is removed before all its tokens have expired, whatever the clocks of the nodes do.
-//! - A key that the log refuses is refused in the same time, whatever the key files of a node contain.
+//!   the node fails open. So no entry is removed before all its tokens have expired, even if the clocks of nodes are set.
+//! - A key that the log refuses is refused within the same time, independently of the key files of a node.
 //! - A token past a deadline is refused, and a stale node accepts nothing. Nothing else is refused.
 //!
 //! Single steps check this:

@@ -13,9 +13,9 @@ use salvo::hyper::Request as HyperRequest;
 use super::session_of_new_key;
 use crate::http;
 use crate::metrics::{KEY_WAITS_REFUSED, MISSPELT_RULES, RuleName};
-use crate::routes::answer::{Response, Session};
 use crate::routes::fixture::Site;
 use crate::routes::request::RequestBuilder;
+use crate::routes::response::{Response, Session};
 
 /// Maximum number of waiting requests of one network.
 const MAX_WAITING: usize = 64;

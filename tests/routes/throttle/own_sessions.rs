@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::answer::Session;
 use super::super::fixture::{PASSWORD, Site, login_body};
+use super::super::response::Session;
 use super::{ATTACKER, BURST, USER, WRONG, send_wrong_passwords, sign_in, sign_in_via_proxy};
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Tests of the hosts on which a session is valid, and of the hosts that a verify request may name.
 
 use super::{Fields, TRUSTING, behind_proxy, send};
-use crate::routes::answer::Response;
 use crate::routes::fixture::{PASSWORD, Site, login_body};
+use crate::routes::response::Response;
 
 async fn visit(site: &Site, cookie: &str, host: &str) -> Response {
     let fields: Fields<'_> = &[("x-forwarded-host", host), ("x-forwarded-uri", "/x"), ("accept", "text/html")];

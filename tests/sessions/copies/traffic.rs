@@ -17,7 +17,7 @@ use crate::fixture::SITE;
 struct Accepted {
     renewals: u64,
     is_due: bool,
-    is_half_spent: bool,
+    is_past_half_of_idle_timeout: bool,
     renewed: Option<SealedSession>,
 }
 
@@ -103,14 +103,14 @@ impl World {
             self.copy_found(node, &presented);
         }
         match outcome {
-            Ok(Accepted { renewals, is_due, is_half_spent, renewed }) => {
+            Ok(Accepted { renewals, is_due, is_past_half_of_idle_timeout, renewed }) => {
                 if is_due {
                     let child = renewed.map(|sealed| self.token(&sealed));
                     self.due(holder, node, renewals, &cookie, child.as_deref(), template);
                     self.requests[number].set = child;
                 }
                 let redirects = self.setup.front.redirects() && template.route == Route::Page && template.is_safe;
-                if redirects && is_half_spent && redirect == RenewalRedirect::None {
+                if redirects && is_past_half_of_idle_timeout && redirect == RenewalRedirect::None {
                     self.requests[number].redirect = RenewalRedirect::ToRenew;
                     self.requests[number].work = 0;
                 }
@@ -148,7 +148,7 @@ impl World {
             Accepted {
                 renewals: claims.renewals,
                 is_due: deadlines.is_due(claims.sealed_at, now.wall),
-                is_half_spent: deadlines.is_half_spent(claims.sealed_at, now.wall),
+                is_past_half_of_idle_timeout: deadlines.is_past_half_of_idle_timeout(claims.sealed_at, now.wall),
                 renewed,
             }
         })

@@ -91,7 +91,7 @@ impl World {
         let expected: Vec<_> = node.reason_not_to_open(kid).map(|reason| (kid, reason)).into_iter().collect();
         let field = field(&token.value);
         let cookie = cookie();
-        let not_opened: Vec<_> = node.sessions.keys_not_opened([field.as_slice()], &cookie).collect();
+        let not_opened: Vec<_> = node.sessions.unusable_keys([field.as_slice()], &cookie).collect();
         assert_eq!(not_opened, expected);
         let Some((kid, reason)) = not_opened.first().copied() else { return Unopened::Opens };
         if node.cut_off {
