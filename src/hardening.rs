@@ -1,8 +1,8 @@
 //! Hardening of the process: protects its memory, and limits the files that it can change.
 //!
-//! Keys and passwords are in memory. [`Memory`] excludes them from core dumps and prevents debuggers of the same user from
+//! Keys and passwords are in memory. [`DumpProtection`] excludes them from core dumps and prevents debuggers of the same user from
 //! attaching, with `PR_SET_DUMPABLE` of [prctl(2)](https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html).
-//! [`limit`] uses [Landlock](https://docs.kernel.org/userspace-api/landlock.html): an attacker who runs code in the server
+//! [`restrict_thread`] uses [Landlock](https://docs.kernel.org/userspace-api/landlock.html): an attacker who runs code in the server
 //! cannot change files in other directories and cannot start programs.
 //!
 //! Only the `sealjar` command uses this module. An application that embeds sessions decides about its own hardening.
@@ -21,13 +21,13 @@ const NEWEST_ABI: ABI = ABI::V5;
 /// Protection of the memory of this process.
 #[derive(Debug)]
 pub(crate) struct DumpProtection {
-    /// Behavior before [`Memory::protect`], or `None` if it is unknown.
+    /// Behavior before [`DumpProtection::protect`], or `None` if it is unknown.
     previous: Option<DumpableBehavior>,
 }
 
 impl DumpProtection {
     /// Disables core dumps, and prevents other processes of the same user from reading the memory and the open files of this
-    /// process. The protection lasts until the process ends or [`Memory::unprotect`] is called.
+    /// process. The protection lasts until the process ends or [`DumpProtection::unprotect`] is called.
     pub(crate) fn protect() -> Self {
         let previous = dumpable_behavior().ok();
         // This cannot fail on Linux. `is_dumpable` returns whether it has worked.
@@ -35,7 +35,7 @@ impl DumpProtection {
         Self { previous }
     }
 
-    /// Restores the behavior before [`Memory::protect`].
+    /// Restores the behavior before [`DumpProtection::protect`].
     pub(crate) fn unprotect(&self) {
         if let Some(previous) = self.previous {
             let _ = set_dumpable_behavior(previous);
