@@ -269,7 +269,7 @@ async fn a_new_connection_waits_until_a_login_is_finished() {
     let logins = [start_login(&mut server, client(), &replaced[0]), start_login(&mut server, &http_2, &replaced[1])];
     let address = server.public.clone();
     let waiting = std::thread::spawn(move || new_client(&address));
-    server.wait_for("so new ones wait");
+    server.wait_for("new connections wait");
     assert!(!waiting.is_finished());
     database::run(&mut tables, "ROLLBACK").await;
     for login in logins {
@@ -327,7 +327,7 @@ async fn a_shutdown_does_not_wait_for_a_free_connection_slot() {
     database::run(&mut tables, "BEGIN IMMEDIATE").await;
     let _logins = [start_login(&mut server, client(), &replaced[0]), start_login(&mut server, &http_2, &replaced[1])];
     let mut waiting = Peer::connect(&server.public);
-    server.wait_for("so new ones wait");
+    server.wait_for("new connections wait");
     server.signal("TERM");
     server.wait_for("stopping");
     database::run(&mut tables, "ROLLBACK").await;

@@ -68,7 +68,7 @@ async fn a_low_open_file_limit_lowers_the_connection_limit() {
     let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| new_client(&server.public)).collect();
     assert!(held.iter_mut().all(Peer::request), "as many as the limit allows");
     new_client(&server.public);
-    server.wait_for("closing those that have waited longest");
+    server.wait_for("closing the connections that have waited longest");
     assert_eq!(held.iter_mut().filter_map(|peer| peer.request().then_some(())).count(), MAX_CONNECTIONS - 1);
     assert_eq!(server.get("/auth/status", "").await.verdict(), "401 missing");
 }
