@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::database;
 use crate::harness::{Home, PASSWORD, Response, Server, client, text, wait_until};
 
+/// Valid Argon2id hash for imported accounts. No test logs in with its password.
 const HASH: &str = "$argon2id$v=19$m=7168,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 async fn login_verdict(server: &Server<'_>, login: &str, password: &str) -> String {
@@ -71,7 +72,7 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
         assert_eq!(show(&home, login)["generation"].as_u64(), generation.as_u64().map(|before| before + 1));
         assert_eq!(server.status(&session).await, "200", "{change:?}");
     }
-    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials", "the name is free");
+    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials", "no account has this name any more");
     assert_eq!(server.status(&bob).await, "200", "no other account is logged out");
 }
 
@@ -122,8 +123,8 @@ async fn a_released_login_name_can_belong_to_another_account() {
     assert_eq!(taken.status.code(), Some(1));
     assert!(text(&taken.stderr).contains("there is an account named alice already"), "{}", text(&taken.stderr));
     assert_eq!(show(&home, "ann"), ann, "no part of the command was carried out");
-    let none = home.run(&["users", "set", "ann"]);
-    assert_eq!(none.status.code(), Some(2), "{}", text(&none.stderr));
+    let without_change = home.run(&["users", "set", "ann"]);
+    assert_eq!(without_change.status.code(), Some(2), "{}", text(&without_change.stderr));
 }
 
 async fn hash_of(database: &mut SqliteConnection, login: &str) -> String {

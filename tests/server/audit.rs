@@ -69,7 +69,7 @@ async fn a_password_change_is_logged_even_if_no_session_can_begin() {
     home.add_user("bob");
     let mut server = home.start();
     let bob = server.login("bob").await;
-    // The trigger lets the password change through, which revokes the account's sessions by their account id. It rejects the
+    // The trigger allows the password change, which revokes the account's sessions by their account id. The trigger rejects the
     // revocation of bob's session, which has a session id.
     let trigger = "CREATE TRIGGER fails BEFORE INSERT ON revocation WHEN NEW.sid IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END";
     database::run(&mut database::open(&home, "sealjar.db").await, trigger).await;

@@ -87,7 +87,7 @@ async fn a_copy_permanently_ends_the_session_for_both_clients() {
     assert_eq!(renew_in_turn(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2], "the third renewal");
     for holder in &mut holders {
         other.until_status(&holder.0, "401 revoked").await;
-        assert_eq!(holder.request_status(&server).await, "401 revoked", "it stays revoked");
+        assert_eq!(holder.request_status(&server).await, "401 revoked", "the session stays revoked");
     }
     assert_eq!(server.metric("sealjar_copied_sessions_total").await, 1.0);
     assert_eq!(
@@ -120,7 +120,11 @@ async fn a_thief_who_renews_before_the_owner_is_detected() {
     }
     clock.advance(5);
     assert_eq!(thief.request_status(&server).await, "200");
-    assert_eq!(owner.request_status(&server).await, "401 revoked", "its token is older than the parent of the newest");
+    assert_eq!(
+        owner.request_status(&server).await,
+        "401 revoked",
+        "the owner's token is older than the parent of the newest token"
+    );
     assert_eq!(thief.request_status(&server).await, "401 revoked");
 }
 
@@ -227,7 +231,7 @@ async fn a_reload_turns_detection_off_and_on_again() {
     write(true);
     wait_for_reload(&mut server);
     let verdicts = renew_in_turn(1, &server, &mut clock, &mut holders).await;
-    assert_eq!(verdicts, ["200", "401 revoked"], "their tokens are several links apart");
+    assert_eq!(verdicts, ["200", "401 revoked"], "several renewals are between their tokens");
     assert_eq!(server.status(&holders[0].0).await, "401 revoked");
     let mut holders = owner_and_thief(&server).await;
     assert_eq!(renew_in_turn(2, &server, &mut clock, &mut holders).await, ["200"; 4]);

@@ -8,7 +8,7 @@ use crate::harness::{Home, PASSWORD, Response, Server, Session, client, text, wa
 
 /// Metric of the degradation that a replaced database causes.
 const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
-/// Moves the first path to the second, and may create another file in its place.
+/// Damage to a database. Moves the file at the first path to the second path, and may create another file at the first path.
 type Damage = fn(&Path, &Path);
 
 /// Returns the member `degraded` of `/readyz`, whose status must be 200.

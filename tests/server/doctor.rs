@@ -18,7 +18,7 @@ use crate::harness::{Home, text, wait_until};
 
 /// Checks whose result depends on the machine that runs the tests: its user, NTP, load and free disk space.
 const MACHINE_DEPENDENT: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
-/// Text that names every check.
+/// Document that must name every check.
 const PROMISES: &str = include_str!("../../docs/security/promises.md");
 /// Flags that set a public origin.
 const SITE: [&str; 2] = ["--public-origin", "https://app.example.com"];
@@ -71,8 +71,8 @@ impl Report {
             self.findings.iter().any(|finding| matches(&finding)),
             "{check} has no {level} with {remedy:?}: {others:#?}"
         );
-        let problems = self.findings.iter().any(|finding| finding["level"] == "problem");
-        assert_eq!(self.code, Some(i32::from(problems)));
+        let has_problem = self.findings.iter().any(|finding| finding["level"] == "problem");
+        assert_eq!(self.code, Some(i32::from(has_problem)));
     }
 }
 
@@ -175,11 +175,11 @@ fn checks_readiness_and_keys_of_a_running_server() {
     let admin = server.admin.clone();
     wait_until("the server has reported its keys", || {
         let report = doctor(&home, &["--admin-listen", &admin]);
-        let one =
+        let is_match =
             |finding: &Value| finding["found"].as_str().expect("text").starts_with("the keys of 1 live node match");
-        report.levels("server.ready") == ["ok"] && report.findings.iter().any(one)
+        report.levels("server.ready") == ["ok"] && report.findings.iter().any(is_match)
     });
-    // A key ring that differs from the ring of the node.
+    // Check a key ring that differs from the ring of the node.
     home.run_ok(&["keys", "init", "--keys", "other"]);
     doctor(&home, &["--admin-listen", &admin, "--keys", "other"]).assert_has(
         "store.nodes",

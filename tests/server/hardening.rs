@@ -1,4 +1,5 @@
-//! Process hardening: other processes of the same user cannot read the memory, and only our own directories can be changed.
+//! Process hardening: other processes of the same user cannot read the memory, and the server can change only its own
+//! directories.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -22,7 +22,7 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     assert_eq!(status, 404);
 }
 
-/// Operators could do nothing about a warning of a dependency.
+/// A warning of a dependency would not help operators, because they cannot remove its cause.
 #[tokio::test]
 async fn no_dependency_logs_a_warning_at_the_start() {
     let home = Home::new();

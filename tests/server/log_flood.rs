@@ -1,4 +1,4 @@
-//! Sampling of the log. Clients cannot fill it, with or without a token: a thousand requests write at most ten lines a second.
+//! Sampling of the log. No client can fill the log, with or without a token: a thousand requests write at most ten lines a second.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -14,12 +14,14 @@ const REQUESTS: [(&str, &str, &str); 6] = [
 ];
 /// Number of parallel requests.
 const PARALLEL: usize = 50;
+/// Duration of a test on the simulated clock.
 const HOURS: u32 = 3;
 
 /// Pseudorandom numbers with a fixed seed, by a linear congruential generator.
 struct Random(u64);
 
 impl Random {
+    /// Returns the next number, which is less than `end`.
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end

@@ -64,8 +64,8 @@ async fn a_request_names_exactly_one_host_that_is_served() {
     }
 }
 
-/// A proxy that copies the request target of a client may send a whole URL. Without the refusal, that proxy would take one of our
-/// pages for the response to its verification request.
+/// A proxy that copies the request target of a client may send a whole URL. If the server accepted the URL, that proxy
+/// would treat one of the server's pages as the response to its verification request.
 #[tokio::test]
 async fn a_target_that_is_a_whole_url_is_refused() {
     let home = Home::new();

@@ -1,5 +1,5 @@
-//! Two servers on one SQLite file, as during a restart without downtime. They follow the log of the database, as nodes on
-//! PostgreSQL do.
+//! Two servers on one SQLite file, as during a restart without downtime. They follow the revocation log in the
+//! database, like nodes that share a PostgreSQL database.
 
 use crate::harness::{Home, Server, Session};
 
@@ -16,7 +16,7 @@ async fn two_servers_on_one_file_follow_each_other() {
             other.until_status(&session, "401 revoked").await;
         }
     }
-    // Both log out at the same time. SQLite serializes the writers.
+    // Both servers handle logouts at the same time. SQLite serializes the writers.
     let first_sessions = ten_logins(&first).await;
     let second_sessions = ten_logins(&second).await;
     tokio::join!(log_out(&first, &first_sessions), log_out(&second, &second_sessions));

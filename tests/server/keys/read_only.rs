@@ -1,4 +1,5 @@
-//! A server only reads its key directory. The directory may be mounted read-only for the server, and is changed elsewhere.
+//! Key directories that are mounted read-only for the server. A server never writes to its key directory, so the keys can be changed
+//! outside of the mount.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +15,10 @@ use crate::harness::{Home, text};
 fn modification_times(home: &Home, directory: &str) -> BTreeMap<String, SystemTime> {
     let time = |path| fs::metadata(path).and_then(|data| data.modified()).expect("the file exists");
     let files = fs::read_dir(home.path(directory)).expect("reads").map(|entry| entry.expect("reads"));
-    let mut found: BTreeMap<_, _> =
+    let mut times: BTreeMap<_, _> =
         files.map(|entry| (entry.file_name().into_string().expect("text"), time(entry.path()))).collect();
-    found.insert(".".to_owned(), time(home.path(directory)));
-    found
+    times.insert(".".to_owned(), time(home.path(directory)));
+    times
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! HTTP/2: responses that the client does not read, and connections that only look active.
+//! HTTP/2: responses that the client does not read, connections that only send PING frames, and the limits of streams, header fields
+//! and memory.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -70,7 +71,7 @@ async fn unread_responses_are_limited_and_their_connections_closed() {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     while !attackers.is_empty() {
         ticks.tick().await;
-        assert!(started.elapsed() < CLOSE_TIMEOUT, "{} are still open", attackers.len());
+        assert!(started.elapsed() < CLOSE_TIMEOUT, "{} connections are still open", attackers.len());
         attackers.retain_mut(|(attacker, received)| {
             // The attacker sends PINGs, so its connection is active, but it reads no response body.
             let is_open = attacker.ping().is_ok() && !is_closed_after_reading(attacker, received);
@@ -115,7 +116,7 @@ async fn an_http_2_connection_in_use_outlives_the_idle_timeout() {
         if active.get_style().is_ok() {
             last_used = sent_at;
         } else {
-            // As in `idle.rs`: a loaded machine may have paused this test for that long.
+            // A loaded machine may have paused this test for longer than the timeout. Then it was right to close the connection.
             assert!(last_used.elapsed() >= idle, "the connection was closed although it was used");
             last_used = Instant::now();
             active = Http2::connect(&server.public, 65_535);
