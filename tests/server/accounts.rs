@@ -64,8 +64,8 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
         server.until_status(&session, "401 revoked").await;
         assert!(show(&home, login)["generation"].as_u64() > generation.as_u64(), "{change:?}");
         let session = server.login(login).await;
-        let answer = server.get("/auth/status", &session.cookie()).await.json();
-        assert_eq!(answer[field], value, "{change:?}");
+        let response = server.get("/auth/status", &session.cookie()).await.json();
+        assert_eq!(response[field], value, "{change:?}");
         // The same command again changes nothing.
         let stderr = stderr_of(&home, &[&["users", "set", login], change].concat());
         assert!(stderr.contains("nothing was changed") && !stderr.contains("sealjar::audit"), "{stderr}");

@@ -17,9 +17,9 @@ pub(crate) struct Jar(pub(crate) Session);
 impl Jar {
     /// Requests the session status, and keeps the cookie that the response sets. Returns the verdict.
     pub(crate) async fn request_status(&mut self, server: &Server<'_>) -> String {
-        let answer = server.get("/auth/status", &self.0.cookie()).await;
-        let verdict = answer.verdict();
-        self.0 = answer.session.unwrap_or_else(|| self.0.clone());
+        let response = server.get("/auth/status", &self.0.cookie()).await;
+        let verdict = response.verdict();
+        self.0 = response.session.unwrap_or_else(|| self.0.clone());
         verdict
     }
 }
@@ -140,9 +140,9 @@ async fn an_older_token_is_accepted_only_until_90_s_after_the_renewal() {
     let status_at = async |seconds, session: &Session| {
         set(seconds);
         loop {
-            let answer = server.get("/auth/status", &session.cookie()).await;
-            if answer.verdict() != "503 stale" {
-                return answer;
+            let response = server.get("/auth/status", &session.cookie()).await;
+            if response.verdict() != "503 stale" {
+                return response;
             }
         }
     };

@@ -59,7 +59,8 @@ impl Report {
         of_check.map(|finding| finding["level"].as_str().expect("a level")).collect()
     }
 
-    /// Asserts that the check has a finding of this level whose remedy contains `remedy`, and that the exit code fits the findings.
+    /// Asserts that the check has a finding of this level whose remedy contains `remedy`, and that the exit code fits the
+    /// findings.
     #[track_caller]
     pub(crate) fn assert_has(&self, check: &str, level: &str, remedy: &str) {
         let matches = |finding: &&Value| {

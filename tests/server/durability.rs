@@ -76,10 +76,10 @@ async fn a_failing_disk_gives_503_and_the_session_is_refused_at_once() {
         let third = server.login("alice").await;
         home.set_disk(fault);
         for _ in 0..2 {
-            let answer = server.post("/auth/logout", &ended.cookie()).await;
-            assert_eq!(answer.verdict(), "503 not-durable", "{fault}: a retry does not count as success");
-            assert!(answer.header("set-cookie").is_none(), "{fault}: the browser keeps the cookie, to try again");
-            assert!(answer.json()["detail"].as_str().expect("text").contains("the session may be valid again"));
+            let response = server.post("/auth/logout", &ended.cookie()).await;
+            assert_eq!(response.verdict(), "503 not-durable", "{fault}: a retry does not count as success");
+            assert!(response.header("set-cookie").is_none(), "{fault}: the browser keeps the cookie, to try again");
+            assert!(response.json()["detail"].as_str().expect("text").contains("the session may be valid again"));
         }
         assert_eq!(server.post("/auth/logout/all", &third.cookie()).await.verdict(), "503 not-durable");
         assert_eq!(server.post("/auth/logout/all", &third.cookie()).await.verdict(), "503 not-durable");
@@ -223,6 +223,6 @@ async fn a_login_that_cannot_revoke_the_old_session_begins_none() {
     home.set_disk("fail");
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let request = client().post(server.url("/auth/login")).header("cookie", old.cookie()).json(&body);
-    let answer = crate::harness::Response::of(request.send().await.expect("a response")).await;
-    assert_eq!((answer.verdict().as_str(), answer.session), ("503 not-durable", None));
+    let response = crate::harness::Response::of(request.send().await.expect("a response")).await;
+    assert_eq!((response.verdict().as_str(), response.session), ("503 not-durable", None));
 }

@@ -371,9 +371,9 @@ impl Server<'_> {
     pub(crate) async fn login(&self, login: &str) -> Session {
         let body = Self::login_body(login, PASSWORD);
         let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("a response");
-        let answer = Response::of(response).await;
-        assert_eq!(answer.verdict(), "200");
-        answer.session.expect("a session cookie")
+        let response = Response::of(response).await;
+        assert_eq!(response.verdict(), "200");
+        response.session.expect("a session cookie")
     }
 
     pub(crate) async fn get(&self, path: &str, cookie: &str) -> Response {
@@ -386,14 +386,14 @@ impl Server<'_> {
 
     /// Returns the status and body of `/readyz`.
     pub(crate) async fn readiness(&self) -> (u16, Value) {
-        let answer = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("a response");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        let response = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("a response");
+        (response.status().as_u16(), response.json().await.expect("JSON"))
     }
 
     /// Returns the value of a metric. `name` includes the labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let answer = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("a response");
-        let text = answer.text().await.expect("text");
+        let response = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("a response");
+        let text = response.text().await.expect("text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no metric {name}")).parse().expect("a number")
     }

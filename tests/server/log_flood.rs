@@ -1,4 +1,5 @@
-//! Sampling of the log. No client can fill the log, with or without a token: a thousand requests write at most ten lines a second.
+//! Sampling of the log. No client can fill the log, with or without a token: a thousand requests write at most ten lines a
+//! second.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -195,12 +196,12 @@ fn log_lines_of_libraries_are_sampled_too() {
     let started = tokio::time::Instant::now();
     stream.write_all(&[start, pong.repeat(REQUESTS), ping.to_vec()].concat()).expect("sent");
     // The server acknowledges the PING after it has processed all earlier frames.
-    let mut answer = Vec::new();
-    while !answer.windows(8).any(|bytes| *bytes == ping[9..]) {
+    let mut response = Vec::new();
+    while !response.windows(8).any(|bytes| *bytes == ping[9..]) {
         let mut bytes = [0; 4096];
         let length = stream.read(&mut bytes).expect("a response");
         assert!(length > 0, "the connection stays open");
-        answer.extend_from_slice(&bytes[..length]);
+        response.extend_from_slice(&bytes[..length]);
     }
     let duration = started.elapsed();
     let lines = lines_so_far(&mut server);

@@ -55,9 +55,9 @@ async fn parallel_requests_and_lost_responses_end_no_session() {
         let requests: Vec<_> = (0..PARALLEL).map(|number| tokio::spawn(send(&server, &session, number))).collect();
         let mut renewed = Vec::new();
         for request in requests {
-            let answer = request.await.expect("the task finishes");
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            renewed.extend(answer.session);
+            let response = request.await.expect("the task finishes");
+            assert_eq!(response.status, 200, "{}", response.body);
+            renewed.extend(response.session);
         }
         // The browser keeps the cookie of the last response, which may be any of them. Sometimes all responses are lost.
         if random.below(3) > 0 {
@@ -78,8 +78,8 @@ async fn only_gets_and_heads_renew_before_the_last_third() {
     for (minutes, renewing) in [(4, [false; 6]), (1, [true, true, true, true, false, false]), (15, [true; 6])] {
         clock.advance(minutes);
         for (number, renews) in renewing.into_iter().enumerate() {
-            let answer = send(&server, &session, number).await;
-            assert_eq!(answer.session.is_some(), renews, "{:?} after {} min", REQUESTS[number], clock.minutes());
+            let response = send(&server, &session, number).await;
+            assert_eq!(response.session.is_some(), renews, "{:?} after {} min", REQUESTS[number], clock.minutes());
         }
     }
 }
@@ -94,9 +94,9 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
     let mut renewals = 0;
     for _ in 0..HOURS * 12 {
         clock.advance(5);
-        let answer = send(&server, &jar.0, POST).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        if let Some(renewed) = answer.session {
+        let response = send(&server, &jar.0, POST).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        if let Some(renewed) = response.session {
             jar = Jar(renewed);
             renewals += 1;
         }

@@ -21,7 +21,8 @@ use crate::protocol::raw;
 
 /// Connection limit in most of these tests.
 const MAX_CONNECTIONS: usize = 8;
-/// Maximum time for a response. It is less than the idle timeout of a held connection (75 s), and more than a loaded machine needs.
+/// Maximum time for a response. It is less than the idle timeout of a held connection (75 s), and more than a loaded machine
+/// needs.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates a home with a connection limit.
@@ -109,8 +110,8 @@ fn sockets(server: &Server<'_>) -> usize {
     names.filter(|name| name.to_string_lossy().starts_with("socket:")).count()
 }
 
-/// Opens a connection, and waits until the server has accepted it. This makes the order of connections known, because the kernel may
-/// deliver two simultaneous connections in either order.
+/// Opens a connection, and waits until the server has accepted it. This makes the order of connections known, because the kernel
+/// may deliver two simultaneous connections in either order.
 fn accepted_connection(server: &Server<'_>) -> Peer {
     let before = sockets(server);
     let peer = Peer::connect(&server.public);
@@ -118,8 +119,8 @@ fn accepted_connection(server: &Server<'_>) -> Peer {
     peer
 }
 
-/// Bytes of a slow client: the first part of a request, the end of the response to it, one more byte, the rest of the request, and
-/// the end of the response to the whole request.
+/// Bytes of a slow client: the first part of a request, the end of the response to it, one more byte, the rest of the request,
+/// and the end of the response to the whole request.
 type SlowRequest<'a> = [&'a [u8]; 5];
 
 /// Connection preface of a client, with an empty SETTINGS frame (RFC 9113 section 3.4).
@@ -221,8 +222,8 @@ async fn log_in(server: &mut Server<'_>) -> Session {
     session
 }
 
-/// Starts a login that replaces a session. The store must write the end of the old session. While the database is locked, the login
-/// waits, for at most 5 s.
+/// Starts a login that replaces a session. The store must write the end of the old session. While the database is locked, the
+/// login waits, for at most 5 s.
 fn start_login(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Session) -> Login {
     let body = Server::login_body("alice", PASSWORD);
     let request = client.post(server.url("/auth/login")).header("cookie", replaced.cookie()).json(&body);
@@ -309,9 +310,9 @@ async fn logouts_with_unknown_keys_do_not_keep_their_connections() {
             raw(&server.admin, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         }
         new_client(host);
-        let mut answer = Vec::new();
-        let _ = held[0].stream.read_to_end(&mut answer);
-        answer.is_empty()
+        let mut response = Vec::new();
+        let _ = held[0].stream.read_to_end(&mut response);
+        response.is_empty()
     };
     // On a loaded machine, the second may be over before the new client connects. Then the request gets a response, and the test
     // needs another round.

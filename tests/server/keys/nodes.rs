@@ -186,7 +186,8 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), kid);
     wait_until_active(&home, &kid);
-    // A session that one node seals with the new key opens on every node, although the others have no activation time for the key.
+    // A session that one node seals with the new key opens on every node, although the others have no activation time for the
+    // key.
     let session = login_sealed_with(&one, &kid).await;
     for server in [&one, &other, &late] {
         assert_eq!(server.status(&session).await, "200");

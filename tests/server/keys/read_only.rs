@@ -1,5 +1,5 @@
-//! Key directories that are mounted read-only for the server. A server never writes to its key directory, so the keys can be changed
-//! outside of the mount.
+//! Key directories that are mounted read-only for the server. A server never writes to its key directory, so the keys can be
+//! changed outside of the mount.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use super::{active, login_sealed_with, rotate_at_once};
 use crate::harness::{Home, text};
 
-/// Returns the names in a directory and their modification times. The time of the directory itself, named `.`, reveals a file that
-/// was created and removed again.
+/// Returns the names in a directory and their modification times. The time of the directory itself, named `.`, reveals a file
+/// that was created and removed again.
 fn modification_times(home: &Home, directory: &str) -> BTreeMap<String, SystemTime> {
     let time = |path| fs::metadata(path).and_then(|data| data.modified()).expect("the file exists");
     let files = fs::read_dir(home.path(directory)).expect("reads").map(|entry| entry.expect("reads"));

@@ -1,6 +1,7 @@
 //! Revocation of keys. Every node that follows the store refuses a revoked key, regardless of its own key files.
 //!
-//! `keys revoke` names the nodes that may still open tokens with the key. A logout fails while such a node still accepts the session.
+//! `keys revoke` names the nodes that may still open tokens with the key. A logout fails while such a node still accepts the
+//! session.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -263,8 +264,8 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     one.until_status(&session, "401 invalid").await;
     wait_for_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
     for path in ["/auth/logout", "/auth/logout/all"] {
-        let answer = one.post(path, &session.cookie()).await;
-        assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
+        let response = one.post(path, &session.cookie()).await;
+        assert_eq!((response.verdict().as_str(), response.session), ("503 key-elsewhere", None), "{path}");
     }
     assert_eq!(other.status(&session).await, "200");
     // A login does not confirm the end of the old session, so it does not wait for the other node.

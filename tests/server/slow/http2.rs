@@ -1,5 +1,5 @@
-//! HTTP/2: responses that the client does not read, connections that only send PING frames, and the limits of streams, header fields
-//! and memory.
+//! HTTP/2: responses that the client does not read, connections that only send PING frames, and the limits of streams, header
+//! fields and memory.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -164,7 +164,7 @@ async fn more_than_100_header_fields_are_431_over_http_2_too() {
                 (0..fields).fold(request, |request, field| request.header(format!("x-{field}"), "y")).send()
             };
             let [allowed, too_many] =
-                [send(max_fields).await, send(max_fields + 1).await].map(|answer| answer.expect("a response"));
+                [send(max_fields).await, send(max_fields + 1).await].map(|response| response.expect("a response"));
             assert_eq!(allowed.version(), version);
             assert_ne!(allowed.status(), 431, "{version:?} {path}");
             assert_eq!(too_many.status(), 431, "{version:?} {path}");
@@ -186,7 +186,7 @@ async fn cookies_in_separate_fields_count_as_one_field() {
         request.header("cookie", &live).send()
     };
     // The client library adds one field, and all cookie fields count as one.
-    let [allowed, too_many] = [send(98).await, send(99).await].map(|answer| answer.expect("a response"));
+    let [allowed, too_many] = [send(98).await, send(99).await].map(|response| response.expect("a response"));
     assert_eq!(allowed.status(), 200);
     assert_eq!(too_many.status(), 431);
     assert_eq!(too_many.text().await.expect("a body"), "too many header fields: send at most 100\n");
@@ -195,8 +195,8 @@ async fn cookies_in_separate_fields_count_as_one_field() {
 #[tokio::test]
 async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     const CONNECTIONS: usize = 1000;
-    // The server counts 24 KiB and the head for each request, and allows 32 MiB in total, or 64 MiB with connections that are being
-    // closed.
+    // The server counts 24 KiB and the head for each request, and allows 32 MiB in total, or 64 MiB with connections that are
+    // being closed.
     const MAX_WAITING: usize = 32 * 1024 / 24;
     const MAX_KIB: usize = 96 * 1024;
     assert!(raise_open_file_limit() > CONNECTIONS + 100, "this machine allows too few open files");
@@ -267,8 +267,8 @@ async fn a_response_without_a_body_has_no_content_length() {
     let last = http2.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
     assert_eq!((last.kind, last.payload.len()), (DATA, 0));
     let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
-    let answer = Response::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
-    assert_eq!((answer.status, answer.header("content-length"), &*answer.body), (200, None, ""));
-    let answer = Response::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
-    assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+    let response = Response::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
+    assert_eq!((response.status, response.header("content-length"), &*response.body), (200, None, ""));
+    let response = Response::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
+    assert_eq!(response.header("content-length"), Some(&*response.body.len().to_string()));
 }

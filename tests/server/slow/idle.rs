@@ -29,8 +29,8 @@ fn until_closed(mut peer: Peer, trickled: &[u8]) {
 async fn a_connection_without_a_whole_request_ends_when_idle() {
     let home = home_with(MAX_CONNECTIONS, &["http.idle_timeout=1s"]);
     let server = home.start();
-    // `started` is before the last use of each connection. If less than the timeout has elapsed since `started`, it is too early to
-    // close a connection.
+    // `started` is before the last use of each connection. If less than the timeout has elapsed since `started`, it is too early
+    // to close a connection.
     let started = Instant::now();
     let [silent, trickling, mut used, mut next] = [(); 4].map(|()| Peer::connect(&server.public));
     let admin = Peer::connect(&server.admin);

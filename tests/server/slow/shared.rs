@@ -56,14 +56,14 @@ async fn after_408_a_proxys_connection_stays_open() {
 /// Asserts that the connection stays open, by sending one more request.
 fn assert_stays_open(proxy: &mut Http2) {
     let next = proxy.request("GET", "/auth/status").expect("the connection is open");
-    let answer = proxy.receive_until(|frame| frame.kind == GOAWAY || frame.stream == next);
-    assert_eq!(answer.kind, HEADERS, "the server must not send GOAWAY");
+    let response = proxy.receive_until(|frame| frame.kind == GOAWAY || frame.stream == next);
+    assert_eq!(response.kind, HEADERS, "the server must not send GOAWAY");
 }
 
 #[tokio::test]
 async fn late_bodies_do_not_close_a_proxys_connection() {
-    // The library h2 closes the connection of a client that is not a trusted proxy after 1024 such frames. h2 keeps a record of the
-    // last 50 streams that it has reset.
+    // The library h2 closes the connection of a client that is not a trusted proxy after 1024 such frames. h2 keeps a record of
+    // the last 50 streams that it has reset.
     const REQUESTS: u32 = 1200;
     let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
