@@ -156,7 +156,7 @@ async fn accounts_move_to_another_store_with_their_passwords() {
         assert_eq!(status["display_name"], "J\u{f6}rg \"A\"");
         assert_eq!(status["roles"], json!(["staff"]));
         assert_ne!(status["sub"], accounts[0]["sub"], "the import creates a new account");
-        assert_eq!(login_verdict(&server, "bob", PASSWORD).await, "401 credentials", "still disabled");
+        assert_eq!(login_verdict(&server, "bob", PASSWORD).await, "401 credentials", "the account is still disabled");
     }
     fs::set_permissions(home.path("list.json"), fs::Permissions::from_mode(0o600)).expect("changes");
     let stderr = stderr_of(&home, &["users", "import", "list.json", "--store", "sqlite://other.db"]);
@@ -175,7 +175,7 @@ async fn generated_passwords_are_printed_and_work() {
     let server = home.start();
     assert_eq!(login_verdict(&server, "bob", bob).await, "403 must-change");
     assert_eq!(login_verdict(&server, "carol", carol).await, "403 must-change");
-    assert_eq!(show(&home, "dora")["must_change"], false, "its password was not generated");
+    assert_eq!(show(&home, "dora")["must_change"], false, "no password was generated for this account");
     assert!(!home.run_ok(&["users", "show", "dora"]).contains("$argon2id"), "a hash is never shown");
 }
 

@@ -147,14 +147,18 @@ async fn an_older_token_is_accepted_only_until_90_s_after_the_renewal() {
         }
     };
     let child = status_at(300, &first).await.session.expect("renewed");
-    assert!(status_at(600, &child).await.session.is_some(), "renewed again");
+    assert!(status_at(600, &child).await.session.is_some(), "the session is renewed again");
     let late = status_at(660, &first).await;
     assert_eq!(
         (late.verdict().as_str(), late.session),
         ("200", None),
         "a minute later, the request may have been in transit"
     );
-    assert_eq!(status_at(720, &first).await.verdict(), "401 revoked", "two minutes later, it is a copy");
+    assert_eq!(
+        status_at(720, &first).await.verdict(),
+        "401 revoked",
+        "two minutes later, the older token counts as a copy"
+    );
     assert_eq!(status_at(720, &child).await.verdict(), "401 revoked");
 }
 

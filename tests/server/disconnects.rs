@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Home, PASSWORD, Server, Session, client, text};
 
+/// Password after the change.
 const NEW: &str = "another password";
 
 fn body() -> String {

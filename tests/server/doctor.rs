@@ -197,13 +197,13 @@ fn checks_readiness_and_keys_of_a_running_server() {
 fn another_program_on_the_admin_port_is_a_problem() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let other = std::thread::spawn(move || {
+    let other_program = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("the doctor connects");
         let _ = stream.read(&mut [0; 1024]);
         stream.write_all(b"SSH-2.0-other\r\n").expect("written");
     });
     doctor(&home(), &["--admin-listen", &address]).assert_has("server.ready", "problem", "http.admin_listen");
-    other.join().expect("the thread finishes");
+    other_program.join().expect("the thread finishes");
 }
 
 #[test]

@@ -143,8 +143,8 @@ impl Home {
         Server::run(wrap(&self.serve(arguments)))
     }
 
-    /// Returns the command of a server that listens on free ports and logs at the level `debug`, without the access log and the
-    /// logs of libraries. `arguments` can override the ports and the level.
+    /// Returns the command of a server that listens on free ports, and whose own events are logged at the level `debug`, except
+    /// the access log. `arguments` can override the ports and the level.
     fn serve(&self, arguments: &[&str]) -> Command {
         let mut all = vec!["serve"];
         for listen in ["--listen", "--admin-listen"] {

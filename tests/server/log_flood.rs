@@ -18,8 +18,8 @@ pub(crate) fn send_many(server: &Server<'_>, request: &str, count: usize) -> usi
     let mut stream = TcpStream::connect(&server.public).expect("connects");
     let mut writer = stream.try_clone().expect("a second handle");
     let last = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    let all = request.repeat(count - 1) + &last;
-    let sent = std::thread::spawn(move || writer.write_all(all.as_bytes()));
+    let requests = request.repeat(count - 1) + &last;
+    let sent = std::thread::spawn(move || writer.write_all(requests.as_bytes()));
     let mut responses = Vec::new();
     stream.read_to_end(&mut responses).expect("all responses");
     sent.join().expect("no panic").expect("sent");
@@ -147,8 +147,8 @@ async fn a_logout_repeated_during_a_disk_fault_writes_one_event() {
     home.set_disk("works");
     assert_eq!(server.logout(&session).await, "200");
     assert_eq!(count(&lines_so_far(&mut server), "sign-out").0, 1);
-    let all = format!("{}; {}", session.cookie(), other.cookie());
-    assert_eq!(server.post("/auth/logout", &all).await.verdict(), "200");
+    let cookies = format!("{}; {}", session.cookie(), other.cookie());
+    assert_eq!(server.post("/auth/logout", &cookies).await.verdict(), "200");
     assert_eq!(count(&lines_so_far(&mut server), "sign-out").0, 1, "one event, for the other session");
 }
 

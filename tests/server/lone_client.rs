@@ -101,7 +101,7 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
             renewals += 1;
         }
     }
-    assert_eq!(renewals, HOURS * 60 / 20, "once in 20 minutes");
+    assert_eq!(renewals, HOURS * 60 / 20, "the session is renewed once in 20 minutes");
     assert_eq!(jar.request_status(&server).await, "200");
 }
 

@@ -73,7 +73,7 @@ async fn until_reported(home: &Home, name: &str) {
     let mut database = database::open(home, name).await;
     let started = tokio::time::Instant::now();
     while database.fetch_optional("SELECT 1 FROM node").await.expect("reads").is_none() {
-        assert!(started.elapsed() < WAIT_TIMEOUT, "no report");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "the server has not written a report");
     }
 }
 

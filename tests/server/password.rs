@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::harness::{Home, PASSWORD, Response, Server, Session, client};
 
+/// Password after the change.
 const NEW: &str = "another password";
 
 async fn change(server: &Server<'_>, session: &Session, old: &str, new: &str) -> Response {

@@ -7,7 +7,7 @@ use crate::harness::{Home, PASSWORD, Response, Server, client};
 
 /// Metric that is 1 while the store is rolled back.
 const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
-/// Start of the log message about the rollback.
+/// Text in the log message about the rollback.
 const ROLLBACK_MESSAGE: &str = "the store was rolled back";
 
 /// Copies the database to `copy.db`, like `.backup` of the SQLite shell.
@@ -44,12 +44,12 @@ async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
 
     restore_copy(&home);
     let server = home.start();
-    let all = [live, ended, bob, bob_later, last];
-    for session in &all {
+    let sessions = [live, ended, bob, bob_later, last];
+    for session in &sessions {
         assert_eq!(server.status(session).await, "200", "the backup revives this session");
     }
     home.run_ok(&["store", "restored"]);
-    for session in &all {
+    for session in &sessions {
         server.until_status(session, "401 revoked").await;
     }
     for login in ["alice", "bob"] {

@@ -11,7 +11,7 @@ async fn two_servers_on_one_file_follow_each_other() {
     for _ in 0..5 {
         for (server, other) in [(&first, &second), (&second, &first)] {
             let session = server.login("alice").await;
-            assert_eq!(other.status(&session).await, "200", "they have the same keys");
+            assert_eq!(other.status(&session).await, "200", "both servers have the same keys");
             assert_eq!(server.logout(&session).await, "200");
             other.until_status(&session, "401 revoked").await;
         }

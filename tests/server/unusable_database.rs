@@ -25,7 +25,7 @@ async fn a_file_that_is_not_our_database_is_named_and_not_changed() {
     fs::write(home.path("text.db"), "this is a text and no database at all").expect("writes");
     fs::write(home.path("other.db"), "").expect("writes");
     let mut other = database::open(&home, "other.db").await;
-    // A table with a name that we use, and the migration table of another program that uses the same library.
+    // A table with a name that Sealjar also uses, and the migration table of another program that uses the same library.
     for statement in ["CREATE TABLE account (id INTEGER)", "CREATE TABLE _sqlx_migrations (version BIGINT)"] {
         database::run(&mut other, statement).await;
     }

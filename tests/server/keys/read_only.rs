@@ -1,5 +1,5 @@
-//! Key directories that are mounted read-only for the server. A server never writes to its key directory, so the keys can be
-//! changed outside of the mount.
+//! Key directories that are mounted read-only for the server. A server writes to its key directory only for a scheduled
+//! rotation. Without it, the keys can be changed outside of the mount.
 
 use std::collections::BTreeMap;
 use std::fs;

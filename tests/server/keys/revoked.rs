@@ -32,7 +32,7 @@ fn assert_unconfirmed(output: &Output, message: &str) {
     assert!(stderr.contains(message) && stderr.contains("hint: "), "{stderr}");
 }
 
-async fn login(server: &Server<'_>) -> String {
+async fn login_verdict(server: &Server<'_>) -> String {
     let body = Server::login_body("alice", PASSWORD);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Response::of(response).await.verdict()
@@ -57,7 +57,7 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     for node in [&one, &other] {
         assert_eq!(node.status(&session).await, "401 invalid");
     }
-    assert_eq!(login(&other).await, "503 no-active-key", "the node has no other key to seal with");
+    assert_eq!(login_verdict(&other).await, "503 no-active-key", "the node has no other key to seal with");
     let event = other.event("revocation");
     assert_eq!((&event["kind"], &event["kid"]), (&Value::from("key"), &Value::from(&*kid)));
     assert_eq!(other.event("key-revoked")["kid"], *kid);
@@ -331,7 +331,7 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     fs::rename(&key, home.path(&format!("keys/{kid}.key"))).expect("renames");
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
     assert_eq!(server.status(&session).await, "401 invalid");
-    assert_ne!(login(&server).await, "401 credentials");
+    assert_ne!(login_verdict(&server).await, "401 credentials");
 }
 
 /// The key files of a server without the replacement still show the revoked key as active, but no login is possible there.

@@ -37,8 +37,8 @@ async fn a_connection_without_a_whole_request_ends_when_idle() {
     assert!(used.request() && next.request());
     next.send(b"GET / HTTP/1.1\r\n").expect("sends");
     std::thread::scope(|scope| {
-        let all = [(silent, b"".as_slice()), (trickling, b"G"), (used, b""), (next, b"X: y\r\n"), (admin, b"")];
-        for (peer, bytes) in all {
+        let peers = [(silent, b"".as_slice()), (trickling, b"G"), (used, b""), (next, b"X: y\r\n"), (admin, b"")];
+        for (peer, bytes) in peers {
             scope.spawn(move || {
                 until_closed(peer, bytes);
                 assert!(started.elapsed() >= IDLE_TIMEOUT, "closed before the timeout: {:?}", started.elapsed());

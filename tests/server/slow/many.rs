@@ -86,9 +86,9 @@ async fn idle_connections_are_evicted_if_file_descriptors_run_out() {
     let home = home_with(1000, &[]);
     let mut server = home.start();
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process runs").count() as u64;
-    let few = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
+    let lower_limit = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
     let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a pid"));
-    prlimit(pid, Resource::Nofile, few).expect("a child's limit may be lowered");
+    prlimit(pid, Resource::Nofile, lower_limit).expect("a child's limit may be lowered");
     let mut held: Vec<_> = (0..20).map(|_| Peer::connect(&server.public)).collect();
     let _new_clients: Vec<_> = (0..20).map(|_| new_client(&server.public)).collect();
     assert!(held.iter_mut().all(Peer::is_closed));
