@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::database;
 use crate::harness::{Home, PASSWORD, Response, Server, client, text, wait_until};
 
+/// Valid Argon2id hash for imported accounts. No test logs in with its password.
 const HASH: &str = "$argon2id$v=19$m=7168,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 async fn login_verdict(server: &Server<'_>, login: &str, password: &str) -> String {
@@ -63,15 +64,15 @@ async fn a_change_of_names_or_address_ends_sessions_that_hold_them() {
         server.until_status(&session, "401 revoked").await;
         assert!(show(&home, login)["generation"].as_u64() > generation.as_u64(), "{change:?}");
         let session = server.login(login).await;
-        let answer = server.get("/auth/status", &session.cookie()).await.json();
-        assert_eq!(answer[field], value, "{change:?}");
+        let response = server.get("/auth/status", &session.cookie()).await.json();
+        assert_eq!(response[field], value, "{change:?}");
         // The same command again changes nothing.
         let stderr = stderr_of(&home, &[&["users", "set", login], change].concat());
         assert!(stderr.contains("nothing was changed") && !stderr.contains("sealjar::audit"), "{stderr}");
         assert_eq!(show(&home, login)["generation"].as_u64(), generation.as_u64().map(|before| before + 1));
         assert_eq!(server.status(&session).await, "200", "{change:?}");
     }
-    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials", "the name is free");
+    assert_eq!(login_verdict(&server, "alice", PASSWORD).await, "401 credentials", "no account has this name any more");
     assert_eq!(server.status(&bob).await, "200", "no other account is logged out");
 }
 
@@ -122,8 +123,8 @@ async fn a_released_login_name_can_belong_to_another_account() {
     assert_eq!(taken.status.code(), Some(1));
     assert!(text(&taken.stderr).contains("there is an account named alice already"), "{}", text(&taken.stderr));
     assert_eq!(show(&home, "ann"), ann, "no part of the command was carried out");
-    let none = home.run(&["users", "set", "ann"]);
-    assert_eq!(none.status.code(), Some(2), "{}", text(&none.stderr));
+    let without_change = home.run(&["users", "set", "ann"]);
+    assert_eq!(without_change.status.code(), Some(2), "{}", text(&without_change.stderr));
 }
 
 async fn hash_of(database: &mut SqliteConnection, login: &str) -> String {
@@ -155,7 +156,7 @@ async fn accounts_move_to_another_store_with_their_passwords() {
         assert_eq!(status["display_name"], "J\u{f6}rg \"A\"");
         assert_eq!(status["roles"], json!(["staff"]));
         assert_ne!(status["sub"], accounts[0]["sub"], "the import creates a new account");
-        assert_eq!(login_verdict(&server, "bob", PASSWORD).await, "401 credentials", "still disabled");
+        assert_eq!(login_verdict(&server, "bob", PASSWORD).await, "401 credentials", "the account is still disabled");
     }
     fs::set_permissions(home.path("list.json"), fs::Permissions::from_mode(0o600)).expect("changes");
     let stderr = stderr_of(&home, &["users", "import", "list.json", "--store", "sqlite://other.db"]);
@@ -174,7 +175,7 @@ async fn generated_passwords_are_printed_and_work() {
     let server = home.start();
     assert_eq!(login_verdict(&server, "bob", bob).await, "403 must-change");
     assert_eq!(login_verdict(&server, "carol", carol).await, "403 must-change");
-    assert_eq!(show(&home, "dora")["must_change"], false, "its password was not generated");
+    assert_eq!(show(&home, "dora")["must_change"], false, "no password was generated for this account");
     assert!(!home.run_ok(&["users", "show", "dora"]).contains("$argon2id"), "a hash is never shown");
 }
 

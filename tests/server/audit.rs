@@ -33,19 +33,19 @@ async fn each_step_of_a_session_writes_its_audit_event() {
     let expected = json!({ "event": "sign-in", "sub": sub, "sid": sid, "remembered": false, "client": client });
     assert_eq!(fields(server.event("sign-in")), expected);
 
-    let answer = post(&server, "/auth/reauthenticate", &session.cookie(), json!({ "password": PASSWORD })).await;
-    let fresh = answer.session.clone().expect("a session");
+    let response = post(&server, "/auth/reauthenticate", &session.cookie(), json!({ "password": PASSWORD })).await;
+    let fresh = response.session.clone().expect("a session");
     let ended = json!({ "event": "revocation", "kind": "session", "cause": "step-up", "sub": sub, "sid": sid });
     assert_eq!(fields(server.event("revocation")), ended);
     let stepped_up = fields(server.event("step-up"));
-    assert_eq!((&stepped_up["sid"], &stepped_up["sub"]), (&answer.json()["sid"], sub));
+    assert_eq!((&stepped_up["sid"], &stepped_up["sub"]), (&response.json()["sid"], sub));
 
     let change = json!({ "old_password": PASSWORD, "new_password": "another password" });
-    let answer = post(&server, "/auth/password", &fresh.cookie(), change).await;
+    let response = post(&server, "/auth/password", &fresh.cookie(), change).await;
     let changed = fields(server.event("password-change"));
-    assert_eq!((&changed["sid"], &changed["sub"]), (&answer.json()["sid"], sub));
+    assert_eq!((&changed["sid"], &changed["sub"]), (&response.json()["sid"], sub));
 
-    let last = answer.session.expect("a session");
+    let last = response.session.expect("a session");
     assert_eq!(server.logout(&last).await, "200");
     let sid = &changed["sid"];
     let expected = json!({ "event": "sign-out", "sub": sub, "sid": sid, "client": client });
@@ -54,9 +54,9 @@ async fn each_step_of_a_session_writes_its_audit_event() {
     let refused = json!({ "event": "token-refused", "cause": "revoked", "client": client, "left_out": 0 });
     assert_eq!(fields(server.event("token-refused")), refused);
 
-    let answer = post(&server, "/auth/login", "", Server::login_body("alice", "another password")).await;
+    let response = post(&server, "/auth/login", "", Server::login_body("alice", "another password")).await;
     assert_eq!(
-        post(&server, "/auth/logout/all", &answer.session.expect("a session").cookie(), json!({})).await.status,
+        post(&server, "/auth/logout/all", &response.session.expect("a session").cookie(), json!({})).await.status,
         200
     );
     let expected = json!({ "event": "sign-out-everywhere", "sub": sub, "client": client });
@@ -69,19 +69,19 @@ async fn a_password_change_is_logged_even_if_no_session_can_begin() {
     home.add_user("bob");
     let mut server = home.start();
     let bob = server.login("bob").await;
-    // The trigger lets the password change through, which revokes the account's sessions by their account id. It rejects the
+    // The trigger allows the password change, which revokes the account's sessions by their account id. The trigger rejects the
     // revocation of bob's session, which has a session id.
     let trigger = "CREATE TRIGGER fails BEFORE INSERT ON revocation WHEN NEW.sid IS NOT NULL BEGIN SELECT RAISE(ABORT, 'no'); END";
     database::run(&mut database::open(&home, "sealjar.db").await, trigger).await;
     let change = json!({ "login": "alice", "old_password": PASSWORD, "new_password": "another password" });
-    let answer = post(&server, "/auth/password", &bob.cookie(), change).await;
-    assert_eq!(answer.verdict(), "503 not-durable");
+    let response = post(&server, "/auth/password", &bob.cookie(), change).await;
+    assert_eq!(response.verdict(), "503 not-durable");
     let changed = fields(server.event("password-change"));
     assert_eq!(changed.as_object().expect("an object").keys().collect::<Vec<_>>(), ["client", "event", "sub"]);
     assert_eq!(server.metric("sealjar_passwords_total{for=\"password-change\",outcome=\"error\"}").await, 1.0);
     for (password, verdict) in [(PASSWORD, "401 credentials"), ("another password", "200")] {
-        let answer = post(&server, "/auth/login", "", Server::login_body("alice", password)).await;
-        assert_eq!(answer.verdict(), verdict);
+        let response = post(&server, "/auth/login", "", Server::login_body("alice", password)).await;
+        assert_eq!(response.verdict(), verdict);
     }
 }
 

@@ -79,7 +79,7 @@ async fn a_backup_is_served_only_after_store_restored() {
     let server = home.start();
     let ended = server.login("alice").await;
     home.run_ok(&["store", "backup", "copy.db"]);
-    assert_eq!(server.logout(&ended).await, "200", "the copy lacks this logout");
+    assert_eq!(server.logout(&ended).await, "200", "this logout is not in the copy");
     server.kill();
     let store = ["--store", "sqlite://copy.db"];
     for command in

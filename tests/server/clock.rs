@@ -67,7 +67,7 @@ async fn a_session_pruned_under_a_wrong_clock_stays_refused() {
     sql(&home, "UPDATE state SET pruned_through = 0, clock_reached = 0");
     let server = home.start();
     assert_eq!(server.status(&ended).await, "401 revoked", "the clock is correct, and all sessions were ended");
-    assert_eq!(server.status(&live).await, "401 invalid", "sealed in the future");
+    assert_eq!(server.status(&live).await, "401 invalid", "the session was sealed in the future");
     assert_eq!(server.status(&server.login("alice").await).await, "200");
 }
 

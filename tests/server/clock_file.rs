@@ -1,4 +1,5 @@
-//! Clocks with an offset that a file contains, by [libfaketime](https://github.com/wolfcw/libfaketime).
+//! Simulated clocks of processes. A file contains the offset that is added to the real time, by
+//! [libfaketime](https://github.com/wolfcw/libfaketime).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(crate) fn write_clock(file: &Path, offset: &str) {
 
 fn library() -> PathBuf {
     let folders = ["/usr/lib/x86_64-linux-gnu/faketime", "/usr/lib/aarch64-linux-gnu/faketime", "/usr/lib/faketime"];
-    let found =
+    let library =
         folders.iter().map(|folder| PathBuf::from(folder).join("libfaketimeMT.so.1")).find(|path| path.exists());
-    found.expect("this test needs libfaketime; `make test` installs it (Debian: apt-get install faketime)")
+    library.expect("this test needs libfaketime; `make test` installs it (Debian: apt-get install faketime)")
 }

@@ -65,8 +65,8 @@ fn every_change_by_a_command_writes_an_audit_event() {
         let output = run(home.command(arguments), &format!("{PASSWORD}\n"));
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         let (events, others) = events(&output);
-        let found: Vec<_> = events.iter().map(|event| event["change"].as_str().expect("text")).collect();
-        assert_eq!(found, names, "{arguments:?}");
+        let logged: Vec<_> = events.iter().map(|event| event["change"].as_str().expect("text")).collect();
+        assert_eq!(logged, names, "{arguments:?}");
         for event in &events {
             assert_eq!((&event["event"], &event["target"]), (&"command".into(), &"sealjar::audit".into()));
             assert_eq!(event["uid"], uid, "{arguments:?}");
@@ -76,8 +76,8 @@ fn every_change_by_a_command_writes_an_audit_event() {
         }
         assert!(!others.is_empty(), "messages for people are printed, too");
     }
-    let kids = |event: &str| home.keys().into_iter().filter(|key| key["state"] == event).count();
-    assert_eq!((kids("revoked"), kids("active")), (1, 1));
+    let count_keys = |state: &str| home.keys().into_iter().filter(|key| key["state"] == state).count();
+    assert_eq!((count_keys("revoked"), count_keys("active")), (1, 1));
     let migrated = home.run(&["migrate", "--from", &format!("sqlite://{copied}"), "--to", "sqlite://new.db"]);
     assert_eq!(events(&migrated).0[0]["store"], "sqlite://new.db", "{}", text(&migrated.stderr));
 }
@@ -106,10 +106,10 @@ fn commands_that_fail_or_only_read_write_no_audit_event() {
 #[test]
 fn the_user_id_of_sudo_is_logged_if_it_is_a_number() {
     let home = Home::new();
-    for (set, found) in [(Some("1000"), Value::from(1000)), (Some("alice"), Value::Null), (None, Value::Null)] {
+    for (value, expected) in [(Some("1000"), Value::from(1000)), (Some("alice"), Value::Null), (None, Value::Null)] {
         let mut command = home.command(&["revoke", "--user", "alice"]);
-        command.env_remove("SUDO_UID").envs(set.map(|set| ("SUDO_UID", set)));
-        assert_eq!(events(&run(command, "")).0[0]["sudo_uid"], found, "{set:?}");
+        command.env_remove("SUDO_UID").envs(value.map(|value| ("SUDO_UID", value)));
+        assert_eq!(events(&run(command, "")).0[0]["sudo_uid"], expected, "{value:?}");
     }
 }
 

@@ -17,9 +17,9 @@ pub(crate) struct Jar(pub(crate) Session);
 impl Jar {
     /// Requests the session status, and keeps the cookie that the response sets. Returns the verdict.
     pub(crate) async fn request_status(&mut self, server: &Server<'_>) -> String {
-        let answer = server.get("/auth/status", &self.0.cookie()).await;
-        let verdict = answer.verdict();
-        self.0 = answer.session.unwrap_or_else(|| self.0.clone());
+        let response = server.get("/auth/status", &self.0.cookie()).await;
+        let verdict = response.verdict();
+        self.0 = response.session.unwrap_or_else(|| self.0.clone());
         verdict
     }
 }
@@ -87,7 +87,7 @@ async fn a_copy_permanently_ends_the_session_for_both_clients() {
     assert_eq!(renew_in_turn(1, &server, &mut clock, &mut holders).await, ["401 revoked"; 2], "the third renewal");
     for holder in &mut holders {
         other.until_status(&holder.0, "401 revoked").await;
-        assert_eq!(holder.request_status(&server).await, "401 revoked", "it stays revoked");
+        assert_eq!(holder.request_status(&server).await, "401 revoked", "the session stays revoked");
     }
     assert_eq!(server.metric("sealjar_copied_sessions_total").await, 1.0);
     assert_eq!(
@@ -120,7 +120,11 @@ async fn a_thief_who_renews_before_the_owner_is_detected() {
     }
     clock.advance(5);
     assert_eq!(thief.request_status(&server).await, "200");
-    assert_eq!(owner.request_status(&server).await, "401 revoked", "its token is older than the parent of the newest");
+    assert_eq!(
+        owner.request_status(&server).await,
+        "401 revoked",
+        "the owner's token is older than the parent of the newest token"
+    );
     assert_eq!(thief.request_status(&server).await, "401 revoked");
 }
 
@@ -136,21 +140,25 @@ async fn an_older_token_is_accepted_only_until_90_s_after_the_renewal() {
     let status_at = async |seconds, session: &Session| {
         set(seconds);
         loop {
-            let answer = server.get("/auth/status", &session.cookie()).await;
-            if answer.verdict() != "503 stale" {
-                return answer;
+            let response = server.get("/auth/status", &session.cookie()).await;
+            if response.verdict() != "503 stale" {
+                return response;
             }
         }
     };
     let child = status_at(300, &first).await.session.expect("renewed");
-    assert!(status_at(600, &child).await.session.is_some(), "renewed again");
+    assert!(status_at(600, &child).await.session.is_some(), "the session is renewed again");
     let late = status_at(660, &first).await;
     assert_eq!(
         (late.verdict().as_str(), late.session),
         ("200", None),
         "a minute later, the request may have been in transit"
     );
-    assert_eq!(status_at(720, &first).await.verdict(), "401 revoked", "two minutes later, it is a copy");
+    assert_eq!(
+        status_at(720, &first).await.verdict(),
+        "401 revoked",
+        "two minutes later, the older token counts as a copy"
+    );
     assert_eq!(status_at(720, &child).await.verdict(), "401 revoked");
 }
 
@@ -227,7 +235,7 @@ async fn a_reload_turns_detection_off_and_on_again() {
     write(true);
     wait_for_reload(&mut server);
     let verdicts = renew_in_turn(1, &server, &mut clock, &mut holders).await;
-    assert_eq!(verdicts, ["200", "401 revoked"], "their tokens are several links apart");
+    assert_eq!(verdicts, ["200", "401 revoked"], "several renewals are between their tokens");
     assert_eq!(server.status(&holders[0].0).await, "401 revoked");
     let mut holders = owner_and_thief(&server).await;
     assert_eq!(renew_in_turn(2, &server, &mut clock, &mut holders).await, ["200"; 4]);

@@ -8,7 +8,7 @@ use crate::harness::{Home, PASSWORD, Response, Server, Session, client, text, wa
 
 /// Metric of the degradation that a replaced database causes.
 const REPLACED: &str = "sealjar_degraded{what=\"database-replaced\"}";
-/// Moves the first path to the second, and may create another file in its place.
+/// Damage to a database. Moves the file at the first path to the second path, and may create another file at the first path.
 type Damage = fn(&Path, &Path);
 
 /// Returns the member `degraded` of `/readyz`, whose status must be 200.
@@ -126,8 +126,8 @@ async fn accounts_are_never_read_from_a_database_put_in_its_place() {
     let attempts: Vec<_> =
         (0..8).map(|_| tokio::spawn(client().post(server.url("/auth/login")).json(&body).send())).collect();
     for attempt in attempts {
-        let answer = Response::of(attempt.await.expect("the task finishes").expect("a response")).await;
-        assert_eq!(answer.verdict(), "503 store", "no login uses another database");
+        let response = Response::of(attempt.await.expect("the task finishes").expect("a response")).await;
+        assert_eq!(response.verdict(), "503 store", "no login uses another database");
     }
     for file in files {
         fs::rename(home.path(&format!("{file}.moved")), home.path(file)).expect("renames");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Home, PASSWORD, Server, Session, client, text};
 
+/// Password after the change.
 const NEW: &str = "another password";
 
 fn body() -> String {
@@ -124,9 +125,9 @@ async fn a_client_that_stays_connected_gets_its_response() {
     let session = server.login("alice").await;
     let mut stream = TcpStream::connect(&server.public).expect("connects");
     stream.write_all(&change_request(&server, &session)).expect("writes");
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer).expect("reads");
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    let mut response = [0; 12];
+    stream.read_exact(&mut response).expect("reads");
+    assert_eq!(&response, b"HTTP/1.1 200");
     let view: Value = server.get("/auth/status", &session.cookie()).await.json();
     assert_eq!(view["reason"], "revoked");
 }

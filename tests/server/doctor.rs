@@ -18,7 +18,7 @@ use crate::harness::{Home, text, wait_until};
 
 /// Checks whose result depends on the machine that runs the tests: its user, NTP, load and free disk space.
 const MACHINE_DEPENDENT: [&str; 4] = ["process.user", "clock.ntp", "password.time", "store.disk"];
-/// Text that names every check.
+/// Document that must name every check.
 const PROMISES: &str = include_str!("../../docs/security/promises.md");
 /// Flags that set a public origin.
 const SITE: [&str; 2] = ["--public-origin", "https://app.example.com"];
@@ -59,7 +59,8 @@ impl Report {
         of_check.map(|finding| finding["level"].as_str().expect("a level")).collect()
     }
 
-    /// Asserts that the check has a finding of this level whose remedy contains `remedy`, and that the exit code fits the findings.
+    /// Asserts that the check has a finding of this level whose remedy contains `remedy`, and that the exit code fits the
+    /// findings.
     #[track_caller]
     pub(crate) fn assert_has(&self, check: &str, level: &str, remedy: &str) {
         let matches = |finding: &&Value| {
@@ -71,8 +72,8 @@ impl Report {
             self.findings.iter().any(|finding| matches(&finding)),
             "{check} has no {level} with {remedy:?}: {others:#?}"
         );
-        let problems = self.findings.iter().any(|finding| finding["level"] == "problem");
-        assert_eq!(self.code, Some(i32::from(problems)));
+        let has_problem = self.findings.iter().any(|finding| finding["level"] == "problem");
+        assert_eq!(self.code, Some(i32::from(has_problem)));
     }
 }
 
@@ -175,11 +176,11 @@ fn checks_readiness_and_keys_of_a_running_server() {
     let admin = server.admin.clone();
     wait_until("the server has reported its keys", || {
         let report = doctor(&home, &["--admin-listen", &admin]);
-        let one =
+        let is_match =
             |finding: &Value| finding["found"].as_str().expect("text").starts_with("the keys of 1 live node match");
-        report.levels("server.ready") == ["ok"] && report.findings.iter().any(one)
+        report.levels("server.ready") == ["ok"] && report.findings.iter().any(is_match)
     });
-    // A key ring that differs from the ring of the node.
+    // Check a key ring that differs from the ring of the node.
     home.run_ok(&["keys", "init", "--keys", "other"]);
     doctor(&home, &["--admin-listen", &admin, "--keys", "other"]).assert_has(
         "store.nodes",
@@ -196,13 +197,13 @@ fn checks_readiness_and_keys_of_a_running_server() {
 fn another_program_on_the_admin_port_is_a_problem() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let other = std::thread::spawn(move || {
+    let other_program = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("the doctor connects");
         let _ = stream.read(&mut [0; 1024]);
         stream.write_all(b"SSH-2.0-other\r\n").expect("written");
     });
     doctor(&home(), &["--admin-listen", &address]).assert_has("server.ready", "problem", "http.admin_listen");
-    other.join().expect("the thread finishes");
+    other_program.join().expect("the thread finishes");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A logout that got the response 200 is permanent, even after `kill -9`, a failing disk, a full disk or a double log_out.
+//! A logout that got the response 200 is permanent, even after `kill -9`, a failing disk, a full disk or a second logout.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,10 +76,10 @@ async fn a_failing_disk_gives_503_and_the_session_is_refused_at_once() {
         let third = server.login("alice").await;
         home.set_disk(fault);
         for _ in 0..2 {
-            let answer = server.post("/auth/logout", &ended.cookie()).await;
-            assert_eq!(answer.verdict(), "503 not-durable", "{fault}: a retry does not count as success");
-            assert!(answer.header("set-cookie").is_none(), "{fault}: the browser keeps the cookie, to try again");
-            assert!(answer.json()["detail"].as_str().expect("text").contains("the session may be valid again"));
+            let response = server.post("/auth/logout", &ended.cookie()).await;
+            assert_eq!(response.verdict(), "503 not-durable", "{fault}: a retry does not count as success");
+            assert!(response.header("set-cookie").is_none(), "{fault}: the browser keeps the cookie, to try again");
+            assert!(response.json()["detail"].as_str().expect("text").contains("the session may be valid again"));
         }
         assert_eq!(server.post("/auth/logout/all", &third.cookie()).await.verdict(), "503 not-durable");
         assert_eq!(server.post("/auth/logout/all", &third.cookie()).await.verdict(), "503 not-durable");
@@ -110,7 +110,7 @@ async fn uncommitted_logouts_are_committed_when_the_disk_works_again() {
     let database = format!("sqlite://{}", home.path("sealjar.db").display());
     let inspect = || home.run_with_input(&["inspect", "--store", &database], &session.0);
     // A second process reads only committed data.
-    wait_until("it is committed", || !inspect().status.success());
+    wait_until("the logout is committed", || !inspect().status.success());
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
 }
@@ -132,10 +132,10 @@ async fn a_second_logout_waits_for_the_commit_of_the_first() {
     server.wait_for("signing out");
     assert_eq!(server.status(&session).await, "401 revoked", "refused by this process at once");
     assert_eq!(server.status(&other).await, "200", "no other session waits for the disk");
-    assert!(!first.is_finished() && !second.is_finished(), "neither gets a response before the disk responds");
+    assert!(!first.is_finished() && !second.is_finished(), "both requests must wait until the disk responds");
     home.set_disk("works");
-    for log_out in [first, second] {
-        assert_eq!(log_out.await.expect("the task finishes").expect("a response").status(), 200);
+    for request in [first, second] {
+        assert_eq!(request.await.expect("the task finishes").expect("a response").status(), 200);
     }
     server.kill();
     assert_eq!(home.start().status(&session).await, "401 revoked");
@@ -159,7 +159,8 @@ async fn entry_count(home: &Home) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM revocation").fetch_one(&mut database).await.expect("a number")
 }
 
-/// The entry of a late commit counts its expiry from too early a time. It must be committed again before the client gets 200.
+/// The expiry of a late entry was computed from a time that is too early. The logout must be committed again before the client
+/// gets 200.
 #[tokio::test]
 async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     let home = Home::new();
@@ -175,11 +176,11 @@ async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     home.set_disk("fail");
     while entry_count().await == 0 {}
     let committed_at = Instant::now();
-    let is_read = async || {
+    let has_follower_read = async || {
         let (_, body) = server.readiness().await;
         u128::from(body["staleness_ms"].as_u64().expect("a number")) < committed_at.elapsed().as_millis()
     };
-    while !is_read().await {}
+    while !has_follower_read().await {}
     for _ in 0..2 {
         assert_eq!(server.logout(&session).await, "503 not-durable", "although the follower has read the late row");
     }
@@ -194,7 +195,11 @@ async fn a_commit_after_its_timeout_is_not_reported_as_success() {
     for _ in 0..3 {
         assert_eq!(server.logout(&session).await, "200");
     }
-    assert_eq!(entry_count().await, committed + 1, "another process commits an entry once if it has only read it");
+    assert_eq!(
+        entry_count().await,
+        committed + 1,
+        "a new process commits an entry once that it has only read from the store"
+    );
 }
 
 #[tokio::test]
@@ -218,6 +223,6 @@ async fn a_login_that_cannot_revoke_the_old_session_begins_none() {
     home.set_disk("fail");
     let body = Server::login_body("alice", crate::harness::PASSWORD);
     let request = client().post(server.url("/auth/login")).header("cookie", old.cookie()).json(&body);
-    let answer = crate::harness::Response::of(request.send().await.expect("a response")).await;
-    assert_eq!((answer.verdict().as_str(), answer.session), ("503 not-durable", None));
+    let response = crate::harness::Response::of(request.send().await.expect("a response")).await;
+    assert_eq!((response.verdict().as_str(), response.session), ("503 not-durable", None));
 }

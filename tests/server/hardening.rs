@@ -1,4 +1,5 @@
-//! Process hardening: other processes of the same user cannot read the memory, and only our own directories can be changed.
+//! Process hardening: other processes of the same user cannot read the memory, and the server can change only its own
+//! directories.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -112,8 +113,8 @@ fn the_admin_listener_requires_one_host_except_in_http_1_0() {
         ("GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "400"),
         ("GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "200"),
     ] {
-        let answer = raw(&server.admin, request.as_bytes());
-        assert_eq!(answer.split(' ').nth(1), Some(status), "{request}{answer}");
+        let response = raw(&server.admin, request.as_bytes());
+        assert_eq!(response.split(' ').nth(1), Some(status), "{request}{response}");
     }
 }
 

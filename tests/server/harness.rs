@@ -1,6 +1,6 @@
 //! A test directory with keys, a database and accounts ([`Home`]), and a running server ([`Server`]).
 //!
-//! Both use the binary that was built, as an operator does. `tests/cluster` and `tests/load` include this file, too.
+//! Both run the built binary, as an operator does. `tests/cluster` and `tests/load` also include this file.
 
 #[path = "../routes/response.rs"]
 mod response;
@@ -137,12 +137,14 @@ impl Home {
         self.start_through(limited, &[])
     }
 
-    /// Starts a server through another command, which `wrap` makes from the server's command and which ends with an `exec` of it.
+    /// Starts a server through another command, which `wrap` creates from the server's command. That command must execute the
+    /// server in its own process, so that the process id is the server's.
     pub(crate) fn start_through(&self, wrap: impl FnOnce(&Command) -> Command, arguments: &[&str]) -> Server<'_> {
         Server::run(wrap(&self.serve(arguments)))
     }
 
-    /// Returns the command of a server on free ports, with every line of our own log. Arguments can override both.
+    /// Returns the command of a server that listens on free ports, and whose own events are logged at the level `debug`, except
+    /// the access log. `arguments` can override the ports and the level.
     fn serve(&self, arguments: &[&str]) -> Command {
         let mut all = vec!["serve"];
         for listen in ["--listen", "--admin-listen"] {
@@ -290,7 +292,7 @@ impl Server<'_> {
         self.wait_for_line(text, |line| line["message"].as_str().is_some_and(|message| message.contains(text)))
     }
 
-    /// Waits for the next audit event of this name.
+    /// Waits for the next audit event of this name, and returns its log line.
     pub(crate) fn event(&mut self, name: &str) -> Value {
         self.wait_for_line(name, |line| line["target"] == "sealjar::audit" && line["event"] == name)
     }
@@ -322,7 +324,7 @@ impl Server<'_> {
             if matches(&line) {
                 return line;
             }
-            // Other lines may arrive without end.
+            // If other lines keep arriving, `next_line` never times out.
             assert!(started.elapsed() < WAIT_TIMEOUT, "no log line with {what:?}");
         }
     }
@@ -338,8 +340,8 @@ impl Server<'_> {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status();
-        assert!(sent.expect("sh runs").success());
+        let exit_status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status();
+        assert!(exit_status.expect("sh runs").success());
     }
 
     /// Kills the process with SIGKILL, and waits until it has exited.
@@ -369,9 +371,9 @@ impl Server<'_> {
     pub(crate) async fn login(&self, login: &str) -> Session {
         let body = Self::login_body(login, PASSWORD);
         let response = client().post(self.url("/auth/login")).json(&body).send().await.expect("a response");
-        let answer = Response::of(response).await;
-        assert_eq!(answer.verdict(), "200");
-        answer.session.expect("a session cookie")
+        let response = Response::of(response).await;
+        assert_eq!(response.verdict(), "200");
+        response.session.expect("a session cookie")
     }
 
     pub(crate) async fn get(&self, path: &str, cookie: &str) -> Response {
@@ -384,14 +386,14 @@ impl Server<'_> {
 
     /// Returns the status and body of `/readyz`.
     pub(crate) async fn readiness(&self) -> (u16, Value) {
-        let answer = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("a response");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        let response = client().get(format!("http://{}/readyz", self.admin)).send().await.expect("a response");
+        (response.status().as_u16(), response.json().await.expect("JSON"))
     }
 
     /// Returns the value of a metric. `name` includes the labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let answer = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("a response");
-        let text = answer.text().await.expect("text");
+        let response = client().get(format!("http://{}/metrics", self.admin)).send().await.expect("a response");
+        let text = response.text().await.expect("text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no metric {name}")).parse().expect("a number")
     }
@@ -405,16 +407,16 @@ impl Server<'_> {
         self.post("/auth/logout", &session.cookie()).await.verdict()
     }
 
-    /// Polls the status of the session until it is `verdict`, and returns the time that took. The documentation promises one
+    /// Polls the status of the session until it is `verdict`, and returns the elapsed time. The documentation promises one
     /// second; the test allows [`WAIT_TIMEOUT`], so that it does not fail on a loaded machine.
     pub(crate) async fn until_status(&self, session: &Session, verdict: &str) -> Duration {
         let started = tokio::time::Instant::now();
         loop {
-            let found = self.status(session).await;
-            if found == verdict {
+            let current = self.status(session).await;
+            if current == verdict {
                 return started.elapsed();
             }
-            assert!(started.elapsed() < WAIT_TIMEOUT, "the status is {found}, not {verdict}");
+            assert!(started.elapsed() < WAIT_TIMEOUT, "the status is {current}, not {verdict}");
         }
     }
 }
@@ -429,8 +431,8 @@ impl Drop for Server<'_> {
 
 /// Removes the shared memory that libfaketime does not free if its process is killed.
 pub(crate) fn remove_faketime_shared_memory(pid: u32) {
-    for trace in ["faketime_shm", "sem.faketime_sem"] {
-        let _ = std::fs::remove_file(format!("/dev/shm/{trace}_{pid}"));
+    for prefix in ["faketime_shm", "sem.faketime_sem"] {
+        let _ = std::fs::remove_file(format!("/dev/shm/{prefix}_{pid}"));
     }
 }
 
@@ -469,7 +471,7 @@ pub(crate) enum LogReader {
     Closed,
 }
 
-/// Gate that the thread that reads the log passes before each line.
+/// Gate at which the thread that reads the log waits before each line while it is paused.
 #[derive(Default)]
 struct LogGate {
     state: Mutex<LogReader>,

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::harness::{Home, Server, Session, WAIT_TIMEOUT, client, text, wait_until};
 
-/// Returns the id of the one active key.
+/// Returns the id of the only active key.
 fn active(keys: &[Value]) -> String {
     let mut active = keys.iter().filter(|key| key["state"] == "active");
     let kid = active.next().expect("one is active")["kid"].as_str().expect("text").to_owned();
@@ -71,7 +71,7 @@ fn copy_keys(home: &Home) -> String {
     "other-keys".to_owned()
 }
 
-/// Copies the present file of a key to another directory, atomically.
+/// Copies the current file of a key to another directory, atomically.
 fn deliver(home: &Home, kid: &str, directory: &str) {
     let name = format!("{kid}.key");
     let new = home.path(directory).join(".new");
@@ -102,17 +102,17 @@ async fn thirty_key_rotations_under_load_refuse_no_valid_session() {
             session
         }));
     }
-    let mut sealed_by = Vec::new();
+    let mut new_kids = Vec::new();
     for rotation in 0..ROTATIONS {
         let kid = rotate_at_once(&home);
         let fresh = login_sealed_with(&server, &kid).await;
         assert_eq!(server.status(&fresh).await, "200", "rotation {rotation}");
-        sealed_by.push(kid);
+        new_kids.push(kid);
     }
     stop.store(true, Ordering::Release);
     for user in users {
         let last = user.await.expect("no request was refused");
-        assert!(sealed_by.contains(&kid_of(&last)), "renewal moved the session to a newer key");
+        assert!(new_kids.contains(&kid_of(&last)), "a renewal must move the session to a newer key");
     }
     assert_eq!(home.keys().len(), ROTATIONS + 1);
     println!("{} requests during {ROTATIONS} rotations, none refused", requests.load(Ordering::Acquire));
@@ -141,7 +141,7 @@ async fn an_unreadable_ring_keeps_the_old_one_and_prevents_a_start() {
     let mut server = home.start();
     let session = server.login("alice").await;
     let key = home.path(&format!("keys/{}.key", active(&home.keys())));
-    let whole = std::fs::read_to_string(&key).expect("reads");
+    let content = std::fs::read_to_string(&key).expect("reads");
     let chmod = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("changes the mode");
     let copy = home.path("keys/copy.key");
     let start_fails_with = |reason: &str| {
@@ -156,10 +156,10 @@ async fn an_unreadable_ring_keeps_the_old_one_and_prevents_a_start() {
     chmod(0o600);
     server.wait_for("can be read again");
 
-    std::fs::write(&key, &whole[..whole.len() / 2]).expect("writes");
+    std::fs::write(&key, &content[..content.len() / 2]).expect("writes");
     server.wait_for("the key ring cannot be read");
     start_fails_with(".key: line");
-    std::fs::write(&key, &whole).expect("writes");
+    std::fs::write(&key, &content).expect("writes");
     server.wait_for("can be read again");
 
     std::fs::copy(&key, &copy).expect("copies");
@@ -183,6 +183,9 @@ async fn scheduled_rotation_publishes_a_key_when_the_latest_is_old() {
     // The clock of this server is an hour ahead, so the key is due for rotation.
     let mut server = home.start_with(&[], &crate::faketime::faketime("+1h", &home));
     let changed = server.wait_for("the key ring changed");
-    assert!(changed["keys"].as_str().is_some_and(|keys| keys.contains(&first)), "the old key still opens");
+    assert!(
+        changed["keys"].as_str().is_some_and(|keys| keys.contains(&first)),
+        "tokens can still be opened with the old key"
+    );
     assert_eq!(home.keys().len(), 2);
 }

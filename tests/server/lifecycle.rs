@@ -22,7 +22,7 @@ async fn healthz_readyz_and_metrics_answer_on_the_admin_listener_only() {
     assert_eq!(status, 404);
 }
 
-/// Operators could do nothing about a warning of a dependency.
+/// A warning of a dependency would not help operators, because they cannot remove its cause.
 #[tokio::test]
 async fn no_dependency_logs_a_warning_at_the_start() {
     let home = Home::new();
@@ -38,8 +38,8 @@ async fn a_demo_redirects_its_start_page_to_the_session_view() {
     command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     command.args(["--set", "log.format=json"]);
     let server = Server::run(command);
-    let answer = server.get("/", "").await;
-    assert_eq!((answer.status, answer.header("location")), (302, Some("/auth/status")));
+    let response = server.get("/", "").await;
+    assert_eq!((response.status, response.header("location")), (302, Some("/auth/status")));
     let page = server.get("/auth/login", "").await;
     assert!(page.body.contains("name=\"rd\" value=\"/auth/status\""), "{}", page.body);
 }
@@ -84,9 +84,9 @@ async fn a_shutdown_finishes_current_requests_and_accepts_no_new_ones() {
         server.wait_for("stopping");
         wait_until("new connections are refused", || TcpStream::connect(&server.public).is_err());
         in_progress.write_all(body.as_bytes()).expect("writes");
-        let mut answer = Vec::new();
-        in_progress.read_to_end(&mut answer).expect("reads to the end");
-        assert!(text(&answer).starts_with("HTTP/1.1 200 "), "{signal}: {}", text(&answer));
+        let mut response = Vec::new();
+        in_progress.read_to_end(&mut response).expect("reads to the end");
+        assert!(text(&response).starts_with("HTTP/1.1 200 "), "{signal}: {}", text(&response));
         assert_eq!(server.exit_code(), Some(0), "{signal}");
     }
 }

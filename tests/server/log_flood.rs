@@ -1,4 +1,5 @@
-//! Sampling of the log. Clients cannot fill it, with or without a token: a thousand requests write at most ten lines a second.
+//! Sampling of the log. No client can fill the log, with or without a token: a thousand requests write at most ten lines a
+//! second.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,8 +18,8 @@ pub(crate) fn send_many(server: &Server<'_>, request: &str, count: usize) -> usi
     let mut stream = TcpStream::connect(&server.public).expect("connects");
     let mut writer = stream.try_clone().expect("a second handle");
     let last = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    let all = request.repeat(count - 1) + &last;
-    let sent = std::thread::spawn(move || writer.write_all(all.as_bytes()));
+    let requests = request.repeat(count - 1) + &last;
+    let sent = std::thread::spawn(move || writer.write_all(requests.as_bytes()));
     let mut responses = Vec::new();
     stream.read_to_end(&mut responses).expect("all responses");
     sent.join().expect("no panic").expect("sent");
@@ -146,8 +147,8 @@ async fn a_logout_repeated_during_a_disk_fault_writes_one_event() {
     home.set_disk("works");
     assert_eq!(server.logout(&session).await, "200");
     assert_eq!(count(&lines_so_far(&mut server), "sign-out").0, 1);
-    let all = format!("{}; {}", session.cookie(), other.cookie());
-    assert_eq!(server.post("/auth/logout", &all).await.verdict(), "200");
+    let cookies = format!("{}; {}", session.cookie(), other.cookie());
+    assert_eq!(server.post("/auth/logout", &cookies).await.verdict(), "200");
     assert_eq!(count(&lines_so_far(&mut server), "sign-out").0, 1, "one event, for the other session");
 }
 
@@ -195,12 +196,12 @@ fn log_lines_of_libraries_are_sampled_too() {
     let started = tokio::time::Instant::now();
     stream.write_all(&[start, pong.repeat(REQUESTS), ping.to_vec()].concat()).expect("sent");
     // The server acknowledges the PING after it has processed all earlier frames.
-    let mut answer = Vec::new();
-    while !answer.windows(8).any(|bytes| *bytes == ping[9..]) {
+    let mut response = Vec::new();
+    while !response.windows(8).any(|bytes| *bytes == ping[9..]) {
         let mut bytes = [0; 4096];
         let length = stream.read(&mut bytes).expect("a response");
         assert!(length > 0, "the connection stays open");
-        answer.extend_from_slice(&bytes[..length]);
+        response.extend_from_slice(&bytes[..length]);
     }
     let duration = started.elapsed();
     let lines = lines_so_far(&mut server);

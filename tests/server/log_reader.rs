@@ -1,5 +1,5 @@
-//! Reader of standard error that stops reading. Requests are still answered, dropped lines are counted, and audit events are
-//! dropped last.
+//! Log readers that stop reading standard error. The server still responds to requests, counts the lines that it drops, and drops
+//! audit events last.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -23,7 +23,7 @@ fn long_request(server: &Server<'_>) -> String {
 async fn flood(server: &Server<'_>) -> f64 {
     assert_eq!(send_many(server, &long_request(server), REQUESTS), REQUESTS);
     let dropped = server.metric("sealjar_log_lines_dropped_total{kind=\"other\"}").await;
-    assert!(dropped > 0.0, "the queue overflowed");
+    assert!(dropped > 0.0, "the queue must overflow");
     dropped
 }
 
@@ -133,7 +133,7 @@ fn full_output_or_error_streams_do_not_block_the_demo() {
     assert_eq!(status.expect("the process has exited").code(), Some(0));
 }
 
-/// Whether the process has a handler for SIGTERM. It is installed when the server is ready.
+/// Returns whether the process has a handler for SIGTERM, which is installed when the server is ready.
 fn catches_sigterm(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a line with the signals");

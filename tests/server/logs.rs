@@ -28,9 +28,9 @@ async fn the_request_id_is_in_the_log_lines_and_the_response() {
         ("192.0.2.1", "x-request-id", "client-7f3e", false),
     ] {
         let mut server = home.start_with(&["--set", &format!("http.trusted_proxies={trusted}")], &[]);
-        let answer = failed_login(&server, name, value).await;
-        assert_eq!(answer.verdict(), "401 credentials");
-        let id = answer.header("x-request-id").expect("an id");
+        let response = failed_login(&server, name, value).await;
+        assert_eq!(response.verdict(), "401 credentials");
+        let id = response.header("x-request-id").expect("an id");
         let event = server.event("sign-in-failed");
         assert_eq!(event["span"]["request_id"], id);
         assert_eq!(event["span"]["trace_id"], if trusted == "127.0.0.1" { json!(TRACE) } else { Value::Null });
@@ -51,8 +51,8 @@ async fn logs_a_refused_token_with_the_request_id_of_the_proxy() {
         let id = format!("proxy{}", path.replace('/', "-"));
         let cookie = "__Host-sealjar=nonsense";
         let request = client().get(server.url(path)).header("cookie", cookie).header("x-request-id", &id);
-        let answer = Response::of(request.send().await.expect("a response")).await;
-        assert_eq!((answer.verdict(), answer.header("x-request-id")), ("401 invalid".to_owned(), None), "{path}");
+        let response = Response::of(request.send().await.expect("a response")).await;
+        assert_eq!((response.verdict(), response.header("x-request-id")), ("401 invalid".to_owned(), None), "{path}");
         assert_eq!(server.event("token-refused")["span"]["request_id"], id);
     }
 }
@@ -70,9 +70,9 @@ async fn no_level_logs_a_password_a_token_or_a_key() {
             let json = client.post(server.url("/auth/login")).json(&Server::login_body("alice", password));
             let form = client.post(server.url("/auth/login")).form(&[("login", "alice"), ("password", password)]);
             for request in [json, form] {
-                let answer = Response::of(request.send().await.expect("a response")).await;
-                assert!([verdict, "303"].contains(&answer.verdict().as_str()), "{}", answer.verdict());
-                let Some(session) = answer.session else { continue };
+                let response = Response::of(request.send().await.expect("a response")).await;
+                assert!([verdict, "303"].contains(&response.verdict().as_str()), "{}", response.verdict());
+                let Some(session) = response.session else { continue };
                 for path in ["/auth/status", "/auth/verify", "/auth/verify/-?role=a"] {
                     let request = client.get(server.url(path)).header("cookie", session.cookie());
                     request.send().await.expect("a response");

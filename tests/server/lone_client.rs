@@ -14,12 +14,14 @@ const REQUESTS: [(&str, &str, &str); 6] = [
 ];
 /// Number of parallel requests.
 const PARALLEL: usize = 50;
+/// Duration of a test on the simulated clock.
 const HOURS: u32 = 3;
 
 /// Pseudorandom numbers with a fixed seed, by a linear congruential generator.
 struct Random(u64);
 
 impl Random {
+    /// Returns the next number, which is less than `end`.
     fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
@@ -53,9 +55,9 @@ async fn parallel_requests_and_lost_responses_end_no_session() {
         let requests: Vec<_> = (0..PARALLEL).map(|number| tokio::spawn(send(&server, &session, number))).collect();
         let mut renewed = Vec::new();
         for request in requests {
-            let answer = request.await.expect("the task finishes");
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            renewed.extend(answer.session);
+            let response = request.await.expect("the task finishes");
+            assert_eq!(response.status, 200, "{}", response.body);
+            renewed.extend(response.session);
         }
         // The browser keeps the cookie of the last response, which may be any of them. Sometimes all responses are lost.
         if random.below(3) > 0 {
@@ -76,8 +78,8 @@ async fn only_gets_and_heads_renew_before_the_last_third() {
     for (minutes, renewing) in [(4, [false; 6]), (1, [true, true, true, true, false, false]), (15, [true; 6])] {
         clock.advance(minutes);
         for (number, renews) in renewing.into_iter().enumerate() {
-            let answer = send(&server, &session, number).await;
-            assert_eq!(answer.session.is_some(), renews, "{:?} after {} min", REQUESTS[number], clock.minutes());
+            let response = send(&server, &session, number).await;
+            assert_eq!(response.session.is_some(), renews, "{:?} after {} min", REQUESTS[number], clock.minutes());
         }
     }
 }
@@ -92,14 +94,14 @@ async fn a_client_that_only_posts_is_renewed_in_time() {
     let mut renewals = 0;
     for _ in 0..HOURS * 12 {
         clock.advance(5);
-        let answer = send(&server, &jar.0, POST).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        if let Some(renewed) = answer.session {
+        let response = send(&server, &jar.0, POST).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+        if let Some(renewed) = response.session {
             jar = Jar(renewed);
             renewals += 1;
         }
     }
-    assert_eq!(renewals, HOURS * 60 / 20, "once in 20 minutes");
+    assert_eq!(renewals, HOURS * 60 / 20, "the session is renewed once in 20 minutes");
     assert_eq!(jar.request_status(&server).await, "200");
 }
 

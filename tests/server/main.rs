@@ -1,6 +1,6 @@
 //! Tests of the real binary: over HTTP, through the command line, with signals, and with injected faults.
 //!
-//! `harness` has the server and its directory. `tests/cluster` and `tests/load` include it, too.
+//! The module `harness` starts the server in a test directory. `tests/cluster` and `tests/load` also include that module.
 
 mod accounts;
 mod audit;

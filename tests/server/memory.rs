@@ -5,14 +5,15 @@ use std::net::TcpStream;
 
 use crate::harness::{Home, Server, wait_until};
 
+/// Number of KiB in a MiB.
 const MIB: usize = 1 << 10;
-/// Memory for hashing one password.
+/// Memory for hashing one password, in KiB.
 const HASH: usize = 19 * MIB;
 
 /// Returns the resident anonymous memory in KiB, that is, without mapped files.
 fn anonymous_kib(server: &Server<'_>) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("on Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux reports this field");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 

@@ -1,4 +1,4 @@
-//! `sealjar migrate`: live sessions stay live, ended sessions stay ended, and a `kill -9` in the middle does no harm.
+//! `sealjar migrate`: live sessions stay live, ended sessions stay ended, and a migration can be repeated after a `kill -9`.
 
 use std::process::{Child, Command, Stdio};
 
@@ -73,7 +73,7 @@ async fn until_reported(home: &Home, name: &str) {
     let mut database = database::open(home, name).await;
     let started = tokio::time::Instant::now();
     while database.fetch_optional("SELECT 1 FROM node").await.expect("reads").is_none() {
-        assert!(started.elapsed() < WAIT_TIMEOUT, "no report");
+        assert!(started.elapsed() < WAIT_TIMEOUT, "the server has not written a report");
     }
 }
 
@@ -169,7 +169,10 @@ async fn refuses_a_used_target_and_invalid_pairs_of_stores() {
     assert!(!home.path("other.db").exists() && !home.path("nothing.db").exists());
 
     home.run_ok(&to("sqlite://empty.db"));
-    assert!(text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was changed"), "the second run");
+    assert!(
+        text(&home.run(&to("sqlite://empty.db")).stderr).contains("nothing was changed"),
+        "the second run must change nothing"
+    );
     assert_refused(&home, &to("sqlite://third.db"), 74, "were moved to sqlite://empty.db");
 }
 
@@ -211,7 +214,7 @@ async fn refuses_while_a_server_uses_the_source_or_the_target() {
 async fn the_source_is_locked_during_and_unusable_after_a_migration() {
     let home = Home::with_settings(&["revocation.max_staleness=4s"]);
     database::insert_revocations(&home, MANY).await;
-    // A server that is paused for so long that its report is deleted.
+    // Simulate a server that was paused until its report was deleted.
     let server = home.start();
     let session = server.login("alice").await;
     until_reported(&home, "sealjar.db").await;

@@ -80,7 +80,7 @@ fn a_revocation_is_completed_although_its_output_is_closed() {
 #[test]
 fn output_that_cannot_be_written_is_an_error() {
     let home = Home::new();
-    // These two print nothing here: there is no token, and no live server.
+    // These two commands print nothing in this test, because there is no token and no live server.
     let silent: [&[&str]; 2] = [&["inspect"], &["keys", "status"]];
     for arguments in READING.iter().filter(|arguments| !silent.contains(arguments)) {
         let full = File::options().write(true).open("/dev/full").expect("a full device");

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::harness::{Home, PASSWORD, Response, Server, Session, client};
 
+/// Password after the change.
 const NEW: &str = "another password";
 
 async fn change(server: &Server<'_>, session: &Session, old: &str, new: &str) -> Response {
@@ -24,11 +25,11 @@ async fn a_password_change_survives_kill_9() {
     let mine = server.login("alice").await;
     let other = server.login("alice").await;
     let request = client().post(server.url("/auth/reauthenticate")).header("cookie", mine.cookie());
-    let answer = Response::of(request.json(&json!({ "password": PASSWORD })).send().await.expect("a response")).await;
-    assert_eq!(answer.verdict(), "200");
-    let answer = change(&server, &answer.session.expect("a session"), PASSWORD, NEW).await;
-    assert_eq!(answer.verdict(), "200");
-    let fresh = answer.session.expect("a session");
+    let response = Response::of(request.json(&json!({ "password": PASSWORD })).send().await.expect("a response")).await;
+    assert_eq!(response.verdict(), "200");
+    let response = change(&server, &response.session.expect("a session"), PASSWORD, NEW).await;
+    assert_eq!(response.verdict(), "200");
+    let fresh = response.session.expect("a session");
     server.kill();
     let server = home.start();
     for revoked in [&mine, &other] {

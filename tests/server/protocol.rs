@@ -1,4 +1,5 @@
-//! HTTP on the wire: hosts, header fields, HTTP/2 and limits. Raw bytes are used for requests that a client library does not send.
+//! HTTP on the wire: hosts, header fields, HTTP/2 and limits. Raw bytes are used for requests that a client library does not
+//! send.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,26 +11,26 @@ pub(crate) fn raw(address: &str, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).expect("connects");
     // The server may refuse and close before it has read everything.
     let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    text(&answer)
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    text(&response)
 }
 
 /// Sends bytes, and reads the response up to the status code. Returns the connection and the part that was read.
 fn send_and_read_status(address: &str, request: &[u8]) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).expect("connects");
     stream.write_all(request).expect("sends");
-    let mut answer = [0; "HTTP/1.1 200 ".len()];
-    stream.read_exact(&mut answer).expect("a response");
-    (stream, text(&answer))
+    let mut response = [0; "HTTP/1.1 200 ".len()];
+    stream.read_exact(&mut response).expect("a response");
+    (stream, text(&response))
 }
 
 /// Sends a request with these header lines, and returns the status code.
 fn status_of(server: &Server<'_>, headers: &[&[u8]]) -> u16 {
     let lines = headers.iter().flat_map(|line| [line, b"\r\n".as_slice()].concat()).collect::<Vec<u8>>();
     let request = [b"GET /auth/status HTTP/1.1\r\nConnection: close\r\n".as_slice(), &lines, b"\r\n"].concat();
-    let answer = raw(&server.public, &request);
-    answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {answer:?}"))
+    let response = raw(&server.public, &request);
+    response.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {response:?}"))
 }
 
 /// Returns the `Host` line of the server.
@@ -64,8 +65,8 @@ async fn a_request_names_exactly_one_host_that_is_served() {
     }
 }
 
-/// A proxy that copies the request target of a client may send a whole URL. Without the refusal, that proxy would take one of our
-/// pages for the response to its verification request.
+/// A proxy that copies the request target of a client may send a whole URL. If the server accepted the URL, that proxy
+/// would treat one of the server's pages as the response to its verification request.
 #[tokio::test]
 async fn a_target_that_is_a_whole_url_is_refused() {
     let home = Home::new();
@@ -82,10 +83,10 @@ async fn a_target_that_is_a_whole_url_is_refused() {
         for method in ["GET", "POST"] {
             let head =
                 format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nCookie: {session}\r\nContent-Length: 0\r\n");
-            let answer = raw(&server.public, format!("{head}Connection: close\r\n\r\n").as_bytes());
+            let response = raw(&server.public, format!("{head}Connection: close\r\n\r\n").as_bytes());
             assert!(
-                answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"authority\""),
-                "{method} {target}: {answer}"
+                response.starts_with("HTTP/1.1 400 ") && response.contains("\"authority\""),
+                "{method} {target}: {response}"
             );
         }
     }
@@ -172,9 +173,9 @@ async fn a_response_instead_of_100_continue_closes_the_connection() {
         ("GET /auth/login", "200"),
     ] {
         let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\n", server.public);
-        let answer = raw(&server.public, format!("{head}Content-Length: 9\r\n\r\n").as_bytes());
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
-        assert!(answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{request}: {answer}");
+        let response = raw(&server.public, format!("{head}Content-Length: 9\r\n\r\n").as_bytes());
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {response}");
+        assert!(response.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{request}: {response}");
     }
 }
 
@@ -186,13 +187,13 @@ async fn a_body_that_no_handler_reads_leaves_the_connection_open() {
     {
         let head = format!("{request} HTTP/1.1\r\nHost: {}\r\nContent-Length: 9\r\n\r\nsome body", server.public);
         let last = format!("GET /auth/style.css HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.public);
-        let answer = raw(&server.public, format!("{head}{last}").as_bytes());
-        assert!(answer.contains("HTTP/1.1 200 OK"), "{request}: {answer}");
+        let response = raw(&server.public, format!("{head}{last}").as_bytes());
+        assert!(response.contains("HTTP/1.1 200 OK"), "{request}: {response}");
     }
 }
 
-/// If the connection were closed while a client still sends its body, the client could lose the response, and a proxy would answer
-/// with 502.
+/// If the connection were closed while a client still sends its body, the client could lose the response, and a proxy would
+/// respond with 502.
 #[tokio::test]
 async fn a_refused_request_may_send_the_rest_of_its_body() {
     let home = Home::new();
@@ -202,12 +203,12 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     let style_request = format!("GET /auth/style.css HTTP/1.1\r\n{host_line}\r\nConnection: close\r\n\r\n");
     let check = |request: &str, fields: &[&str], sent: &str, rest: &str, status: &str| {
         let head = format!("{request} HTTP/1.1\r\n{}\r\n\r\n{sent}", fields.join("\r\n"));
-        let (mut stream, answer) = send_and_read_status(&server.public, head.as_bytes());
-        assert_eq!(answer, format!("HTTP/1.1 {status} "), "{request} {fields:?}");
+        let (mut stream, response) = send_and_read_status(&server.public, head.as_bytes());
+        assert_eq!(response, format!("HTTP/1.1 {status} "), "{request} {fields:?}");
         stream.write_all(format!("{rest}{style_request}").as_bytes()).expect("sends the rest");
-        let mut answers = String::new();
-        stream.read_to_string(&mut answers).expect("responses");
-        assert!(answers.contains("\r\ncontent-type: text/css"), "{request} {fields:?}: {answers}");
+        let mut responses = String::new();
+        stream.read_to_string(&mut responses).expect("responses");
+        assert!(responses.contains("\r\ncontent-type: text/css"), "{request} {fields:?}: {responses}");
     };
     for (request, fields, length, status) in [
         ("POST /nothing", &[host_line.as_str()] as &[&str], 100_000, "404"),
@@ -233,11 +234,11 @@ async fn a_refused_request_may_send_the_rest_of_its_body() {
     let head = format!("POST /auth/login HTTP/1.1\r\n{fields}\r\n\r\n");
     let (mut stream, interim) = send_and_read_status(&server.public, head.as_bytes());
     stream.write_all(half.as_bytes()).expect("sends");
-    let mut answer = [0; "Continue\r\n\r\nHTTP/1.1 413 ".len()];
-    stream.read_exact(&mut answer).expect("a response");
-    assert_eq!(interim + &text(&answer), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
+    let mut response = [0; "Continue\r\n\r\nHTTP/1.1 413 ".len()];
+    stream.read_exact(&mut response).expect("a response");
+    assert_eq!(interim + &text(&response), "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 ");
     stream.write_all(format!("{rest}{style_request}").as_bytes()).expect("sends the rest");
-    let mut answers = String::new();
-    stream.read_to_string(&mut answers).expect("responses");
-    assert!(answers.contains("\r\ncontent-type: text/css"), "{answers}");
+    let mut responses = String::new();
+    stream.read_to_string(&mut responses).expect("responses");
+    assert!(responses.contains("\r\ncontent-type: text/css"), "{responses}");
 }

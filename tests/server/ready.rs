@@ -168,15 +168,15 @@ fn gives_up_after_2_s_on_a_listener_that_hangs_or_trickles() {
     let hung = TcpListener::bind("127.0.0.1:0").expect("a port");
     let hung_address = hung.local_addr().expect("an address").to_string();
     let hung_socket = UnixListener::bind(home.path("hung.sock")).expect("a socket");
-    let dripping = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let dripping_address = dripping.local_addr().expect("an address").to_string();
+    let trickling = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let trickling_address = trickling.local_addr().expect("an address").to_string();
     let (stop, stopped) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let (mut stream, _): (TcpStream, _) = dripping.accept().expect("the command connects");
+            let (mut stream, _): (TcpStream, _) = trickling.accept().expect("the command connects");
             while stopped.recv_timeout(Duration::from_millis(200)).is_err() && stream.write_all(b"x").is_ok() {}
         });
-        for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), dripping_address] {
+        for address in [hung_address, format!("unix:{}", home.path("hung.sock").display()), trickling_address] {
             let started = Instant::now();
             assert_not_ready(ready(&home, &address), "", "no response within 2 s");
             assert!(started.elapsed() < WAIT_TIMEOUT / 4, "{address}");

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::harness::{Home, Response, Server, Session, client, text};
 
+/// Flags that name the configuration file.
 const FILE: [&str; 2] = ["--config", "sealjar.toml"];
 
 fn write(home: &Home, text: &str) {
@@ -124,7 +125,7 @@ async fn an_invalid_file_keeps_the_old_settings_and_logs_the_reason() {
     assert_eq!(verdict_at(&server, "b.example").await, "401 missing");
 }
 
-/// Replaces the configuration file atomically with what `make` creates.
+/// Replaces the configuration file atomically with the file that `make` creates.
 fn replace_config(home: &Home, make: impl FnOnce(&Path)) {
     let new = home.path("new");
     make(&new);
@@ -215,6 +216,7 @@ fn a_pipe_that_never_ends_does_not_block_startup() {
 
 #[test]
 fn a_sighup_during_startup_is_handled_after_it() {
+    // Waits until the parent process has opened the database, and then sends SIGHUP to it.
     const HANG_UP: &str = "while [ -e /proc/$$ ] && ! ls -l /proc/$$/fd | grep -q sealjar.db; do :; done; kill -HUP $$";
     let home = Home::new();
     let with_early_hangup = |serve: &Command| {
@@ -430,7 +432,7 @@ async fn a_reload_changes_the_log_level() {
 async fn no_request_of_a_live_session_fails_while_settings_change() {
     const CHANGES: usize = 8;
     let home = Home::new();
-    // The requests need only the values that all configurations have in common.
+    // The requests depend only on values that are the same in all configurations.
     let configuration = |number: usize| {
         let others = ["https://b.example", "https://c.example"];
         let proxies = ["127.0.0.0/8", "10.0.0.0/8"];

@@ -5,8 +5,10 @@ use std::fs;
 use crate::database;
 use crate::harness::{Home, PASSWORD, Response, Server, client};
 
+/// Metric that is 1 while the store is rolled back.
 const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
-const LACKS: &str = "the store was rolled back";
+/// Text in the log message about the rollback.
+const ROLLBACK_MESSAGE: &str = "the store was rolled back";
 
 /// Copies the database to `copy.db`, like `.backup` of the SQLite shell.
 async fn back_up(home: &Home) {
@@ -15,7 +17,7 @@ async fn back_up(home: &Home) {
 }
 
 /// Restores the copy, with the steps of `docs/backup.md`.
-fn put_back(home: &Home) {
+fn restore_copy(home: &Home) {
     fs::rename(home.path("copy.db"), home.path("sealjar.db")).expect("renames");
     for file in ["sealjar.db-wal", "sealjar.db-shm"] {
         let _ = fs::remove_file(home.path(file));
@@ -40,14 +42,14 @@ async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
     let last = server.login("alice").await;
     server.kill();
 
-    put_back(&home);
+    restore_copy(&home);
     let server = home.start();
-    let all = [live, ended, bob, bob_later, last];
-    for session in &all {
+    let sessions = [live, ended, bob, bob_later, last];
+    for session in &sessions {
         assert_eq!(server.status(session).await, "200", "the backup revives this session");
     }
     home.run_ok(&["store", "restored"]);
-    for session in &all {
+    for session in &sessions {
         server.until_status(session, "401 revoked").await;
     }
     for login in ["alice", "bob"] {
@@ -57,7 +59,7 @@ async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
 
 /// Waits until the server reports the rollback, and until the report ends after `sealjar store restored`.
 async fn reports_rollback_until_restored(home: &Home, mut server: Server<'_>) {
-    assert_eq!(server.wait_for(LACKS)["level"], "ERROR");
+    assert_eq!(server.wait_for(ROLLBACK_MESSAGE)["level"], "ERROR");
     let (status, body) = server.readiness().await;
     assert_eq!(status, 200, "{body}");
     assert!(body["degraded"].to_string().contains("run: sealjar store restored"), "{body}");
@@ -79,7 +81,7 @@ async fn a_token_of_a_later_generation_reveals_the_rollback() {
     let last = server.login("alice").await;
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0);
     server.kill();
-    put_back(&home);
+    restore_copy(&home);
     let server = home.start();
     assert_eq!(server.status(&first).await, "200", "the backup revives this session");
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "no token has revealed the rollback yet");
@@ -95,7 +97,7 @@ async fn a_login_with_a_later_session_reveals_the_rollback() {
     home.run_ok(&["revoke", "--user", "alice"]);
     let last = server.login("alice").await;
     server.kill();
-    put_back(&home);
+    restore_copy(&home);
     let server = home.start();
     assert_eq!(server.status(&last).await, "200");
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "a check does not read the account");
@@ -107,7 +109,7 @@ async fn a_login_with_a_later_session_reveals_the_rollback() {
 
 #[tokio::test]
 async fn a_running_server_detects_that_its_store_was_rolled_back() {
-    for loss in [
+    for rollback_statement in [
         "UPDATE state SET global_generation = global_generation - 1",
         "DELETE FROM revocation WHERE seq = (SELECT max(seq) FROM revocation)",
     ] {
@@ -115,7 +117,7 @@ async fn a_running_server_detects_that_its_store_was_rolled_back() {
         let mut server = home.start();
         home.run_ok(&["revoke", "--user", "alice"]);
         server.wait_for("all sessions of an account were ended");
-        database::run(&mut database::open(&home, "sealjar.db").await, loss).await;
+        database::run(&mut database::open(&home, "sealjar.db").await, rollback_statement).await;
         reports_rollback_until_restored(&home, server).await;
     }
 }

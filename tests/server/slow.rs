@@ -1,4 +1,4 @@
-//! Slow and heavy clients. However a client holds connections open, it does not keep other clients out.
+//! Slow and heavy clients. A client that holds connections open must not prevent other clients from being served.
 
 mod bodies;
 mod frames;
@@ -21,13 +21,14 @@ use crate::protocol::raw;
 
 /// Connection limit in most of these tests.
 const MAX_CONNECTIONS: usize = 8;
-/// Maximum time for a response. It is less than the idle timeout of a held connection (75 s), and more than a loaded machine needs.
+/// Maximum time for a response. It is less than the idle timeout of a held connection (75 s), and more than a loaded machine
+/// needs.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates a home with a connection limit.
 fn home_with(max_connections: usize, settings: &[&str]) -> Home {
     let max_connections = format!("http.max_connections={max_connections}");
-    // Tests read which files the process has open, which needs a dumpable process.
+    // Tests list the open files of the process. Without root, that is possible only if the process is dumpable.
     Home::with_settings(&[&[max_connections.as_str(), "process.dumpable=true"], settings].concat())
 }
 
@@ -109,8 +110,8 @@ fn sockets(server: &Server<'_>) -> usize {
     names.filter(|name| name.to_string_lossy().starts_with("socket:")).count()
 }
 
-/// Opens a connection, and waits until the server has accepted it. So the order of connections is known: the kernel may hand over two
-/// simultaneous connections in either order.
+/// Opens a connection, and waits until the server has accepted it. This makes the order of connections known, because the kernel
+/// may deliver two simultaneous connections in either order.
 fn accepted_connection(server: &Server<'_>) -> Peer {
     let before = sockets(server);
     let peer = Peer::connect(&server.public);
@@ -118,8 +119,8 @@ fn accepted_connection(server: &Server<'_>) -> Peer {
     peer
 }
 
-/// Bytes of a slow client: the first part of a request, the end of the response to it, one more byte, the rest of the request, and
-/// the end of the response to the whole request.
+/// Bytes of a slow client: the first part of a request, the end of the response to it, one more byte, the rest of the request,
+/// and the end of the response to the whole request.
 type SlowRequest<'a> = [&'a [u8]; 5];
 
 /// Connection preface of a client, with an empty SETTINGS frame (RFC 9113 section 3.4).
@@ -205,7 +206,7 @@ async fn proxy_connections_are_evicted_only_if_there_are_no_others() {
     assert!(others.iter_mut().all(Peer::is_closed), "connections of other clients are evicted");
     assert!(proxies.iter_mut().all(Peer::request), "connections of the proxy are kept");
     proxies.extend((0..MAX_CONNECTIONS / 2).map(|_| Peer::connect_from(PROXY, &server.public)));
-    assert!(proxies.iter_mut().all(Peer::request), "a proxy evicts connections of other clients");
+    assert!(proxies.iter_mut().all(Peer::request), "a new connection of the proxy evicts one of another client");
     drop(new_clients);
     let _new_client = new_client(&server.public);
     assert_eq!(proxies.iter_mut().filter_map(|proxy| proxy.request().then_some(())).count(), MAX_CONNECTIONS - 1);
@@ -221,8 +222,8 @@ async fn log_in(server: &mut Server<'_>) -> Session {
     session
 }
 
-/// Starts a login that replaces a session. The store must write the end of the old session. While the database is locked, the login
-/// waits, for at most 5 s.
+/// Starts a login that replaces a session. The store must write the end of the old session. While the database is locked, the
+/// login waits, for at most 5 s.
 fn start_login(server: &mut Server<'_>, client: &reqwest::Client, replaced: &Session) -> Login {
     let body = Server::login_body("alice", PASSWORD);
     let request = client.post(server.url("/auth/login")).header("cookie", replaced.cookie()).json(&body);
@@ -251,7 +252,7 @@ async fn a_login_in_progress_is_never_evicted() {
         let mut held = [Peer::connect(&server.public), Peer::connect(&server.public)];
         let new_clients: Vec<_> = (0..6).map(|_| new_client(&server.public)).collect();
         assert!(held.iter_mut().all(Peer::is_closed));
-        assert!(!login.is_finished(), "the login ended too early to prove anything");
+        assert!(!login.is_finished(), "the login must still be in progress");
         drop(new_clients);
         database::run(&mut tables, "ROLLBACK").await;
         assert_logged_in(login).await;
@@ -299,21 +300,22 @@ async fn logouts_with_unknown_keys_do_not_keep_their_connections() {
         for peer in &mut held {
             peer.send(format!("{head}Expect: 100-continue\r\n\r\n")).expect("sends");
         }
-        // After 100 Continue, the key ring was read again, and the handlers wait for the bodies.
+        // When 100 Continue arrives, the server has read the key ring again, and the handler waits for the body.
         for peer in &mut held {
             peer.read_until(b"HTTP/1.1 100 Continue\r\n\r\n").expect("100 Continue");
             peer.send("{}").expect("sends");
         }
-        // These requests serve as a delay, in which the bodies are read.
+        // These requests serve as a delay, during which the server reads the bodies.
         for _ in 0..20 {
             raw(&server.admin, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         }
         new_client(host);
-        let mut answer = Vec::new();
-        let _ = held[0].stream.read_to_end(&mut answer);
-        answer.is_empty()
+        let mut response = Vec::new();
+        let _ = held[0].stream.read_to_end(&mut response);
+        response.is_empty()
     };
-    // On a loaded machine, the second may be over before the new client connects. Then the request got a response.
+    // On a loaded machine, the second may be over before the new client connects. Then the request gets a response, and the test
+    // needs another round.
     assert!((0..ROUNDS).any(|_| is_evicted()), "the waiting requests kept their connections");
 }
 

@@ -1,5 +1,5 @@
-//! Notifications to systemd ([sd_notify](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)). The test opens the
-//! socket that systemd would open.
+//! Notifications to systemd ([sd_notify](https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html)). The tests create
+//! the socket that systemd would create.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;

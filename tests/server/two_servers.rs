@@ -1,5 +1,5 @@
-//! Two servers on one SQLite file, as during a restart without downtime. They follow the log of the database, as nodes on
-//! PostgreSQL do.
+//! Two servers on one SQLite file, as during a restart without downtime. They follow the revocation log in the
+//! database, like nodes that share a PostgreSQL database.
 
 use crate::harness::{Home, Server, Session};
 
@@ -11,12 +11,12 @@ async fn two_servers_on_one_file_follow_each_other() {
     for _ in 0..5 {
         for (server, other) in [(&first, &second), (&second, &first)] {
             let session = server.login("alice").await;
-            assert_eq!(other.status(&session).await, "200", "they have the same keys");
+            assert_eq!(other.status(&session).await, "200", "both servers have the same keys");
             assert_eq!(server.logout(&session).await, "200");
             other.until_status(&session, "401 revoked").await;
         }
     }
-    // Both log out at the same time. SQLite serializes the writers.
+    // Both servers handle logouts at the same time. SQLite serializes the writers.
     let first_sessions = ten_logins(&first).await;
     let second_sessions = ten_logins(&second).await;
     tokio::join!(log_out(&first, &first_sessions), log_out(&second, &second_sessions));

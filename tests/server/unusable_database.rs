@@ -25,7 +25,7 @@ async fn a_file_that_is_not_our_database_is_named_and_not_changed() {
     fs::write(home.path("text.db"), "this is a text and no database at all").expect("writes");
     fs::write(home.path("other.db"), "").expect("writes");
     let mut other = database::open(&home, "other.db").await;
-    // A table with a name that we use, and the migration table of another program that uses the same library.
+    // A table with a name that Sealjar also uses, and the migration table of another program that uses the same library.
     for statement in ["CREATE TABLE account (id INTEGER)", "CREATE TABLE _sqlx_migrations (version BIGINT)"] {
         database::run(&mut other, statement).await;
     }
@@ -54,8 +54,8 @@ async fn a_file_that_is_not_our_database_is_named_and_not_changed() {
             assert_eq!(fs::read(home.path(file)).expect("reads"), before, "{command:?} must not change {file}");
         }
         let doctor = text(&home.run(&["doctor", "--store", &store]).stdout);
-        let found = if file == "damaged.db" { "damaged" } else { error };
-        assert!(doctor.contains(found), "{file}: {doctor}");
+        let expected = if file == "damaged.db" { "damaged" } else { error };
+        assert!(doctor.contains(expected), "{file}: {doctor}");
     }
 }
 
@@ -112,7 +112,7 @@ fn a_database_mounted_read_only_is_named_in_the_error() {
     }
 }
 
-/// Runs commands as another user, like `keys::owner`.
+/// Runs commands as another user, with the helpers of `keys::owner`.
 #[test]
 fn a_database_of_another_user_is_named_with_its_mode() {
     let home = Home::new();

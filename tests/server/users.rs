@@ -106,8 +106,8 @@ async fn inspect_shows_the_claims_and_the_reason_of_a_refusal() {
     let output = home.run_with_input(&["inspect"], &session.0);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("revoked"));
-    let other = if &session.0[60..61] == "A" { "B" } else { "A" };
-    let flipped = format!("{}{other}{}", &session.0[..60], &session.0[61..]);
+    let changed_character = if &session.0[60..61] == "A" { "B" } else { "A" };
+    let flipped = format!("{}{changed_character}{}", &session.0[..60], &session.0[61..]);
     for (input, reason) in [(flipped.as_str(), "invalid (changed"), ("garbage", "invalid"), ("", "invalid")] {
         let output = home.run_with_input(&["inspect"], input);
         assert_eq!(output.status.code(), Some(1));

@@ -38,10 +38,10 @@ async fn answers_every_method_and_body_on_every_form_of_the_path() {
             for body in ["", &big] {
                 let method: reqwest::Method = method.parse().expect("a method");
                 let request = client().request(method.clone(), server.url(path)).header("cookie", session.cookie());
-                let answer = Response::of(request.body(body.to_owned()).send().await.expect("a response")).await;
+                let response = Response::of(request.body(body.to_owned()).send().await.expect("a response")).await;
                 let expected = if method == "HEAD" { "" } else { "ok\n" };
-                assert_eq!((answer.status, &*answer.body), (200, expected), "{method} {path} {}", body.len());
-                assert_eq!(answer.header("remote-user"), Some("alice"));
+                assert_eq!((response.status, &*response.body), (200, expected), "{method} {path} {}", body.len());
+                assert_eq!(response.header("remote-user"), Some("alice"));
             }
             assert_eq!(send(&server, method, path, "", &[]).await.status, 401, "{method} {path}");
         }
@@ -53,8 +53,8 @@ async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
     let home = home_behind_proxy();
     let mut server = home.start();
     let session = log_in(&server).await;
-    let answer = send(&server, "GET", "/auth/verify/roles=admin/-?secret=1", &session.cookie(), &[HOST, APP]).await;
-    assert_eq!(answer.verdict(), "403 rule");
+    let response = send(&server, "GET", "/auth/verify/roles=admin/-?secret=1", &session.cookie(), &[HOST, APP]).await;
+    assert_eq!(response.verdict(), "403 rule");
     let line = server.wait_for("verify request refused: invalid rules");
     assert_eq!(line["path"], "/auth/verify/roles=admin/-", "without the query, which may belong to the client");
     assert_eq!(server.metric("sealjar_unreadable_rules_total").await, 1.0);
@@ -63,8 +63,8 @@ async fn a_misspelt_segment_and_an_unknown_host_are_in_the_log() {
         "warning",
         "the server's log has its path",
     );
-    let answer = send(&server, "GET", "/auth/verify/-", &session.cookie(), &[("host", "other.example.com")]).await;
-    assert_eq!(answer.verdict(), "421 misdirected");
+    let response = send(&server, "GET", "/auth/verify/-", &session.cookie(), &[("host", "other.example.com")]).await;
+    assert_eq!(response.verdict(), "421 misdirected");
     assert_eq!(server.wait_for("verify request refused: its host is not served")["host"], "other.example.com");
 }
 

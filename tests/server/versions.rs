@@ -7,7 +7,7 @@ use crate::harness::{Home, Server, text};
 async fn an_older_server_runs_on_newer_tables_until_they_forbid_it() {
     let home = Home::new();
     let server = home.start();
-    // These connections stay open, and have cached the present tables.
+    // The server's database connections stay open, and have cached the definitions of the present tables.
     log_in_and_out(&server).await;
     let mut tables = database::open(&home, "sealjar.db").await;
     for statement in [

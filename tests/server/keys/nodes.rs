@@ -174,7 +174,7 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     rotation.wait_for_line("1 of 2 live nodes have the key, missing at other");
     assert_eq!(active(&home.keys()), first);
     assert_eq!(kid_of(&one.login("alice").await), first, "the new key is published but not active");
-    // A node that starts in the meantime counts, too.
+    // The command also waits for a node that starts in the meantime.
     let late = start(&home, "late", &other_keys);
     rotation.wait_for_line("1 of 3 live nodes have the key, missing at late, other");
     let published = home.keys().into_iter().find(|key| key["state"] == "published").expect("a published key");
@@ -186,7 +186,8 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), kid);
     wait_until_active(&home, &kid);
-    // A session that one node seals with the new key opens on every node, although the others have no activation time for the key.
+    // A session that one node seals with the new key opens on every node, although the others have no activation time for the
+    // key.
     let session = login_sealed_with(&one, &kid).await;
     for server in [&one, &other, &late] {
         assert_eq!(server.status(&session).await, "200");
@@ -194,7 +195,7 @@ async fn a_rotation_that_waits_activates_when_every_live_node_has_it() {
     // The copies of the other nodes do not have the activation time yet.
     let message = format!("late seals with {first} and not with {kid}; other seals with {first} and not with {kid}\n");
     wait_for_status(&home, |code, _, stderr| code == Some(1) && stderr.contains(&message));
-    // Compared with the older copy, the node with the newer copy is the one that differs.
+    // If the command reads the older copy of the keys, it reports the node with the newer copy as different.
     let keys = home.path(&other_keys);
     let output = home.run(&["--keys", keys.to_str().expect("UTF-8"), "keys", "status"]);
     let message =

@@ -12,7 +12,7 @@ use crate::harness::{Home, PASSWORD, Server, text};
 
 /// Id of the unprivileged user and group that run the server.
 pub(crate) const SERVER: u32 = 54_321;
-/// Id of a user who has nothing to do with the server.
+/// Id of an unrelated user. The server does not run as this user.
 const OTHER_USER: u32 = 54_322;
 
 fn chmod(path: &Path, mode: u32) {
@@ -43,7 +43,7 @@ fn owners(directory: &Path) -> Vec<(String, u32, u32, u32)> {
         .collect()
 }
 
-/// Returns the command, run as the server's user. The program is linked into the home, where that user may execute it.
+/// Returns the command, run as the server's user. The program is linked into the home, because that user may execute it there.
 pub(crate) fn as_server(home: &Home, command: &Command) -> Command {
     let program = home.path("sealjar");
     if !program.exists() {
@@ -56,12 +56,12 @@ pub(crate) fn as_server(home: &Home, command: &Command) -> Command {
     wrapped
 }
 
-/// Starts a server as the server's user, who owns everything in the home.
+/// Gives everything in the home to the server's user, and starts a server as this user.
 fn start(home: &Home) -> Server<'_> {
     start_as_server(home, &[])
 }
 
-/// Starts a server with these arguments as the server's user, who owns everything in the home.
+/// Gives everything in the home to the server's user, and starts a server with these arguments as this user.
 pub(crate) fn start_as_server<'h>(home: &'h Home, arguments: &[&str]) -> Server<'h> {
     chown_recursively(&home.path("."), SERVER, SERVER);
     home.start_through(|serve| as_server(home, serve), arguments)
@@ -78,9 +78,9 @@ async fn a_server_of_another_user_follows_keys_changed_by_root() {
     login_sealed_with(&server, &replacement).await;
     let rotated = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     login_sealed_with(&server, &rotated).await;
-    let found = owners(&home.path("keys"));
-    assert_eq!(found.len(), 4, "{found:?}");
-    assert!(found.iter().all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (SERVER, SERVER, 0o600)), "{found:?}");
+    let files = owners(&home.path("keys"));
+    assert_eq!(files.len(), 4, "{files:?}");
+    assert!(files.iter().all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (SERVER, SERVER, 0o600)), "{files:?}");
     // The server's user can use the lock file that root created.
     let by_server = as_server(&home, &home.command(&["keys", "rotate"])).output().expect("setpriv runs");
     assert!(by_server.status.success(), "{}", text(&by_server.stderr));
@@ -106,8 +106,8 @@ async fn root_creates_keys_and_database_for_another_user() {
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     for directory in ["data", "data/ring", "data/ring/keys"] {
-        let found = owners(&home.path(directory));
-        assert!(found.iter().all(|(_, uid, gid, _)| (*uid, *gid) == (SERVER, SERVER)), "{directory}: {found:?}");
+        let files = owners(&home.path(directory));
+        assert!(files.iter().all(|(_, uid, gid, _)| (*uid, *gid) == (SERVER, SERVER)), "{directory}: {files:?}");
     }
 }
 
@@ -124,9 +124,9 @@ async fn rotation_keeps_keys_readable_for_the_servers_group() {
     let server = home.start_through(|serve| as_server(&home, serve), &[]);
     let rotated = home.run_ok(&["keys", "rotate", "--activate-in", "0s"]).trim().to_owned();
     login_sealed_with(&server, &rotated).await;
-    let found = owners(&home.path("keys"));
-    let mut keys = found.iter().filter(|(name, ..)| name.ends_with(".key"));
-    assert!(keys.all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (0, SERVER, 0o640)), "{found:?}");
+    let files = owners(&home.path("keys"));
+    let mut keys = files.iter().filter(|(name, ..)| name.ends_with(".key"));
+    assert!(keys.all(|(_, uid, gid, mode)| (*uid, *gid, *mode) == (0, SERVER, 0o640)), "{files:?}");
 }
 
 #[test]

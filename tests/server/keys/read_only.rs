@@ -1,4 +1,5 @@
-//! A server only reads its key directory. The directory may be mounted read-only for the server, and is changed elsewhere.
+//! Key directories that are mounted read-only for the server. A server writes to its key directory only for a scheduled
+//! rotation. Without it, the keys can be changed outside of the mount.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,15 +10,15 @@ use std::time::SystemTime;
 use super::{active, login_sealed_with, rotate_at_once};
 use crate::harness::{Home, text};
 
-/// Returns the names in a directory and their modification times. The time of the directory itself, named `.`, reveals a file that
-/// was created and removed again.
+/// Returns the names in a directory and their modification times. The time of the directory itself, named `.`, reveals a file
+/// that was created and removed again.
 fn modification_times(home: &Home, directory: &str) -> BTreeMap<String, SystemTime> {
     let time = |path| fs::metadata(path).and_then(|data| data.modified()).expect("the file exists");
     let files = fs::read_dir(home.path(directory)).expect("reads").map(|entry| entry.expect("reads"));
-    let mut found: BTreeMap<_, _> =
+    let mut times: BTreeMap<_, _> =
         files.map(|entry| (entry.file_name().into_string().expect("text"), time(entry.path()))).collect();
-    found.insert(".".to_owned(), time(home.path(directory)));
-    found
+    times.insert(".".to_owned(), time(home.path(directory)));
+    times
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Revocation of keys. Every node that follows the store refuses a revoked key, regardless of its own key files.
 //!
-//! `keys revoke` names the nodes that may still open with the key. A logout fails while the session is still accepted by such a node.
+//! `keys revoke` names the nodes that may still open tokens with the key. A logout fails while such a node still accepts the
+//! session.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +32,7 @@ fn assert_unconfirmed(output: &Output, message: &str) {
     assert!(stderr.contains(message) && stderr.contains("hint: "), "{stderr}");
 }
 
-async fn login(server: &Server<'_>) -> String {
+async fn login_verdict(server: &Server<'_>) -> String {
     let body = Server::login_body("alice", PASSWORD);
     let response = client().post(server.url("/auth/login")).json(&body).send().await.expect("a response");
     Response::of(response).await.verdict()
@@ -56,7 +57,7 @@ async fn a_node_whose_key_files_never_change_refuses_a_revoked_key() {
     for node in [&one, &other] {
         assert_eq!(node.status(&session).await, "401 invalid");
     }
-    assert_eq!(login(&other).await, "503 no-active-key", "it has no other key to seal with");
+    assert_eq!(login_verdict(&other).await, "503 no-active-key", "the node has no other key to seal with");
     let event = other.event("revocation");
     assert_eq!((&event["kind"], &event["kid"]), (&Value::from("key"), &Value::from(&*kid)));
     assert_eq!(other.event("key-revoked")["kid"], *kid);
@@ -132,7 +133,8 @@ async fn a_killed_node_is_named_until_silent_for_five_minutes() {
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
 }
 
-/// A node with a longer `max_staleness`, or with `when_stale=allow`, may still serve with its old list. Only its report tells that.
+/// A node with a longer `max_staleness`, or with `when_stale=allow`, may still serve with its old revocation
+/// list. The command can read these settings only from the node's report.
 #[tokio::test]
 async fn a_killed_node_with_a_longer_staleness_counts_for_longer() {
     let home = Home::new();
@@ -204,7 +206,7 @@ async fn a_revocation_that_the_store_rejects_can_be_repeated() {
     assert_eq!(other.status(&session).await, "401 invalid");
 }
 
-/// Otherwise, sessions of the revoked key could be renewed with the replacement, and would stay valid.
+/// If the replacement sealed earlier, sessions of the revoked key could be renewed with the replacement, and would stay valid.
 #[tokio::test]
 async fn a_replacement_does_not_seal_before_the_store_has_the_entry() {
     let home = Home::new();
@@ -246,7 +248,7 @@ async fn an_inaccessible_store_is_not_treated_as_a_missing_one() {
     assert_eq!(active(&home.keys()), second);
 }
 
-/// Otherwise, the user would get a success, and a copy of the session would stay valid on the node that opens the key.
+/// If the logout succeeded, a copy of the session would stay valid on the node that still opens tokens with the key.
 #[tokio::test]
 async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     let home = Home::new();
@@ -262,8 +264,8 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     one.until_status(&session, "401 invalid").await;
     wait_for_status(&home, |_, nodes, _| nodes.len() == 2 && nodes[0]["active"] != *kid && nodes[1]["active"] == *kid);
     for path in ["/auth/logout", "/auth/logout/all"] {
-        let answer = one.post(path, &session.cookie()).await;
-        assert_eq!((answer.verdict().as_str(), answer.session), ("503 key-elsewhere", None), "{path}");
+        let response = one.post(path, &session.cookie()).await;
+        assert_eq!((response.verdict().as_str(), response.session), ("503 key-elsewhere", None), "{path}");
     }
     assert_eq!(other.status(&session).await, "200");
     // A login does not confirm the end of the old session, so it does not wait for the other node.
@@ -272,9 +274,9 @@ async fn a_logout_fails_while_a_node_still_opens_the_revoked_key() {
     assert_eq!(Response::of(request.send().await.expect("a response")).await.verdict(), "200");
 
     assert_revoked(&revoke(&home, &kid), "2 of 2 nodes refuse the key");
-    let again = revoke(&home, &kid);
-    assert_revoked(&again, "2 of 2 nodes refuse the key");
-    assert!(text(&again.stderr).contains(&format!("{kid} was revoked in keys before")));
+    let repeated = revoke(&home, &kid);
+    assert_revoked(&repeated, "2 of 2 nodes refuse the key");
+    assert!(text(&repeated.stderr).contains(&format!("{kid} was revoked in keys before")));
     let mut tables = database::open(&home, "sealjar.db").await;
     let query = sqlx::query_scalar("SELECT count(*) FROM revocation WHERE kid IS NOT NULL");
     assert_eq!(query.fetch_one(&mut tables).await.ok(), Some(1), "repeated revocations write one entry");
@@ -329,7 +331,7 @@ async fn a_key_revoked_by_root_is_refused_by_a_server_of_another_user() {
     fs::rename(&key, home.path(&format!("keys/{kid}.key"))).expect("renames");
     assert_revoked(&revoke(&home, &kid), "1 of 1 nodes refuse the key");
     assert_eq!(server.status(&session).await, "401 invalid");
-    assert_ne!(login(&server).await, "401 bad-credentials");
+    assert_ne!(login_verdict(&server).await, "401 credentials");
 }
 
 /// The key files of a server without the replacement still show the revoked key as active, but no login is possible there.
@@ -339,16 +341,16 @@ async fn a_key_revoked_only_in_the_store_is_not_reported_as_active() {
     let _server = start(&home, "one", "keys");
     wait_for_status(&home, |code, nodes, _| code == Some(0) && nodes.len() == 1);
     let kid = active(&home.keys());
-    let elsewhere = copy_keys(&home);
-    let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &elsewhere]);
+    let other_keys = copy_keys(&home);
+    let output = home.run(&["keys", "revoke", &kid, "--replace", "--keys", &other_keys]);
     assert_revoked(&output, "these nodes have no key to seal with, so no user can log in there: one");
-    assert_eq!(active(&home.keys()), kid, "the files of this server show it as active");
+    assert_eq!(active(&home.keys()), kid, "the key is still active in the files of this server");
     let (_, stderr) = wait_for_status(&home, |code, _, _| code == Some(1));
     assert!(stderr.contains("no key here can seal") && stderr.contains("hint: create one with"), "{stderr}");
     let report = text(&home.run(&["doctor"]).stdout);
-    let found = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
+    let finding = format!("problem  store.nodes             the store refuses {kid}, so no key is active");
     let with_single_spaces = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(with_single_spaces(&report).contains(&with_single_spaces(&found)), "{report}");
+    assert!(with_single_spaces(&report).contains(&with_single_spaces(&finding)), "{report}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Rate limits for requests with unknown key ids: reads of the key directory, and queries of the store.
 //!
-//! The tests assert minimum times, which a loaded machine cannot shorten. `tests/routes/keys/` tests all else about such requests.
+//! The tests assert minimum times, which a loaded machine cannot shorten. `tests/routes/keys/` has the other tests of such
+//! requests.
 
 use std::time::Duration;
 

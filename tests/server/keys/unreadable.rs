@@ -114,7 +114,8 @@ async fn an_unreadable_ring_is_reported_as_degraded_until_readable() {
     assert_eq!(server.metric(DEGRADED).await, 0.0);
 }
 
-/// Polls `/readyz`, whose status must stay 200, until the server is degraded or not, as wanted. Returns the first degraded item.
+/// Polls `/readyz` until the server is degraded, or, if `is_degraded` is false, until it is not. The status must stay 200.
+/// Returns the first entry of the member `degraded`.
 async fn wait_for_degraded(server: &Server<'_>, is_degraded: bool) -> String {
     let started = tokio::time::Instant::now();
     loop {

@@ -41,18 +41,18 @@ fn trickle_raw(address: &str, head: &str) -> String {
     stream.set_read_timeout(Some(BYTE_INTERVAL)).expect("sets the option");
     let request = format!("{head}Host: {address}\r\nContent-Length: 2000\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("writes");
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut chunk = [0; 4096];
     let started = Instant::now();
     loop {
         match stream.read(&mut chunk) {
-            Ok(0) => return text(&answer),
-            Ok(count) => answer.extend_from_slice(&chunk[..count]),
+            Ok(0) => return text(&response),
+            Ok(count) => response.extend_from_slice(&chunk[..count]),
             // The response is complete, and the server reads no more of the body.
-            Err(_) if answer.ends_with(b"\n") => return text(&answer),
+            Err(_) if response.ends_with(b"\n") => return text(&response),
             Err(_) => drop(stream.write_all(b"x")),
         }
-        assert!(started.elapsed() < RESPONSE_TIMEOUT, "the server still waits: {}", text(&answer));
+        assert!(started.elapsed() < RESPONSE_TIMEOUT, "the server still waits: {}", text(&response));
     }
 }
 
@@ -62,13 +62,13 @@ async fn a_body_that_trickles_over_http_1_gets_408_and_a_close() {
     let server = home.start();
     let trickle = |path: &str| {
         let started = Instant::now();
-        let answer =
+        let response =
             trickle_raw(&server.public, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n"));
-        assert!(started.elapsed() >= Duration::from_secs(1), "{path}: {answer}");
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer}");
+        assert!(started.elapsed() >= Duration::from_secs(1), "{path}: {response}");
+        assert!(response.starts_with("HTTP/1.1 408 "), "{path}: {response}");
         assert!(
-            answer.contains("\"reason\":\"slow\"") && answer.contains("\r\nconnection: close\r\n"),
-            "{path}: {answer}"
+            response.contains("\"reason\":\"slow\"") && response.contains("\r\nconnection: close\r\n"),
+            "{path}: {response}"
         );
     };
     std::thread::scope(|scope| {
@@ -83,11 +83,11 @@ async fn shows_the_login_form_again_if_a_browsers_body_trickles() {
     let home = Home::with_settings(&["http.body_timeout=1s"]);
     let server = home.start();
     let head = "POST /auth/login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\n";
-    let answer = trickle_raw(&server.public, head);
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let response = trickle_raw(&server.public, head);
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
     assert!(
-        answer.contains("did not arrive in time. Nothing was changed.") && answer.contains("name=\"password\""),
-        "{answer}"
+        response.contains("did not arrive in time. Nothing was changed.") && response.contains("name=\"password\""),
+        "{response}"
     );
 }
 
@@ -95,8 +95,8 @@ async fn shows_the_login_form_again_if_a_browsers_body_trickles() {
 async fn the_body_timeout_applies_despite_a_shorter_idle_timeout() {
     let home = Home::with_settings(&["http.idle_timeout=1s", "http.body_timeout=4s"]);
     let server = home.start();
-    let answer = trickle_raw(&server.public, "POST /auth/login HTTP/1.1\r\nContent-Type: application/json\r\n");
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let response = trickle_raw(&server.public, "POST /auth/login HTTP/1.1\r\nContent-Type: application/json\r\n");
+    assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
 }
 
 #[tokio::test]

@@ -16,9 +16,9 @@ const SETTINGS: u8 = 4;
 const END_HEADERS: u8 = 4;
 /// Error code CANCEL, in RST_STREAM.
 const CANCEL: [u8; 4] = 8_u32.to_be_bytes();
-/// Identifier in SETTINGS.
+/// Identifier of SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 section 6.5.2).
 pub(super) const MAX_CONCURRENT_STREAMS: u16 = 3;
-/// Identifier in SETTINGS.
+/// Identifier of SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 section 6.5.2).
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
 /// Encodes a header field without indexing (RFC 7541 section 6.2.2).
@@ -79,14 +79,14 @@ pub(super) struct Http2 {
 impl Http2 {
     /// Connects. `window` is the number of body bytes that the server may send per response.
     pub(super) fn connect(address: &str, window: u32) -> Self {
-        Self::over(Peer::connect(address), address, window)
+        Self::on_connection(Peer::connect(address), address, window)
     }
 
     pub(super) fn connect_from(source: Ipv4Addr, address: &str, window: u32) -> Self {
-        Self::over(Peer::connect_from(source, address), address, window)
+        Self::on_connection(Peer::connect_from(source, address), address, window)
     }
 
-    fn over(mut peer: Peer, address: &str, window: u32) -> Self {
+    fn on_connection(mut peer: Peer, address: &str, window: u32) -> Self {
         let setting = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
         let start = [&PREFACE[..PREFACE.len() - 9], &frame(SETTINGS, 0, 0, &setting)].concat();
         peer.send(start).expect("sends");
@@ -179,7 +179,7 @@ impl Http2 {
         }
     }
 
-    /// Returns a value of the server's SETTINGS frame, or `None` if it does not have it.
+    /// Returns a value of the server's SETTINGS frame, or `None` if the frame does not contain it.
     pub(super) fn setting(&mut self, wanted: u16) -> Option<u32> {
         let settings = self.receive_until(|frame| frame.kind == SETTINGS && frame.flags == 0).payload;
         let setting = settings.chunks(6).find(|setting| setting[..2] == wanted.to_be_bytes())?;

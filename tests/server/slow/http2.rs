@@ -1,4 +1,5 @@
-//! HTTP/2: responses that the client does not read, and connections that only look active.
+//! HTTP/2: responses that the client does not read, connections that only send PING frames, and the limits of streams, header
+//! fields and memory.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -70,7 +71,7 @@ async fn unread_responses_are_limited_and_their_connections_closed() {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     while !attackers.is_empty() {
         ticks.tick().await;
-        assert!(started.elapsed() < CLOSE_TIMEOUT, "{} are still open", attackers.len());
+        assert!(started.elapsed() < CLOSE_TIMEOUT, "{} connections are still open", attackers.len());
         attackers.retain_mut(|(attacker, received)| {
             // The attacker sends PINGs, so its connection is active, but it reads no response body.
             let is_open = attacker.ping().is_ok() && !is_closed_after_reading(attacker, received);
@@ -115,7 +116,7 @@ async fn an_http_2_connection_in_use_outlives_the_idle_timeout() {
         if active.get_style().is_ok() {
             last_used = sent_at;
         } else {
-            // As in `idle.rs`: a loaded machine may have paused this test for that long.
+            // A loaded machine may have paused this test for longer than the timeout. Then it was right to close the connection.
             assert!(last_used.elapsed() >= idle, "the connection was closed although it was used");
             last_used = Instant::now();
             active = Http2::connect(&server.public, 65_535);
@@ -163,7 +164,7 @@ async fn more_than_100_header_fields_are_431_over_http_2_too() {
                 (0..fields).fold(request, |request, field| request.header(format!("x-{field}"), "y")).send()
             };
             let [allowed, too_many] =
-                [send(max_fields).await, send(max_fields + 1).await].map(|answer| answer.expect("a response"));
+                [send(max_fields).await, send(max_fields + 1).await].map(|response| response.expect("a response"));
             assert_eq!(allowed.version(), version);
             assert_ne!(allowed.status(), 431, "{version:?} {path}");
             assert_eq!(too_many.status(), 431, "{version:?} {path}");
@@ -185,7 +186,7 @@ async fn cookies_in_separate_fields_count_as_one_field() {
         request.header("cookie", &live).send()
     };
     // The client library adds one field, and all cookie fields count as one.
-    let [allowed, too_many] = [send(98).await, send(99).await].map(|answer| answer.expect("a response"));
+    let [allowed, too_many] = [send(98).await, send(99).await].map(|response| response.expect("a response"));
     assert_eq!(allowed.status(), 200);
     assert_eq!(too_many.status(), 431);
     assert_eq!(too_many.text().await.expect("a body"), "too many header fields: send at most 100\n");
@@ -194,8 +195,8 @@ async fn cookies_in_separate_fields_count_as_one_field() {
 #[tokio::test]
 async fn a_burst_of_requests_without_bodies_is_refused_or_closed() {
     const CONNECTIONS: usize = 1000;
-    // The server counts 24 KiB and the head for each request, and allows 32 MiB in total, or 64 MiB with connections that are being
-    // closed.
+    // The server counts 24 KiB and the head for each request, and allows 32 MiB in total, or 64 MiB with connections that are
+    // being closed.
     const MAX_WAITING: usize = 32 * 1024 / 24;
     const MAX_KIB: usize = 96 * 1024;
     assert!(raise_open_file_limit() > CONNECTIONS + 100, "this machine allows too few open files");
@@ -266,8 +267,8 @@ async fn a_response_without_a_body_has_no_content_length() {
     let last = http2.receive_until(|frame| frame.ends_stream() && frame.stream == stream);
     assert_eq!((last.kind, last.payload.len()), (DATA, 0));
     let http2 = reqwest::Client::builder().http2_prior_knowledge().timeout(RESPONSE_TIMEOUT).build().expect("a client");
-    let answer = Response::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
-    assert_eq!((answer.status, answer.header("content-length"), &*answer.body), (200, None, ""));
-    let answer = Response::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
-    assert_eq!(answer.header("content-length"), Some(&*answer.body.len().to_string()));
+    let response = Response::of(http2.head(server.url("/auth/login")).send().await.expect("a response")).await;
+    assert_eq!((response.status, response.header("content-length"), &*response.body), (200, None, ""));
+    let response = Response::of(http2.get(server.url("/auth/login")).send().await.expect("a response")).await;
+    assert_eq!(response.header("content-length"), Some(&*response.body.len().to_string()));
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{MAX_CONNECTIONS, Peer, home_with};
 
+/// Value of `http.idle_timeout` in these tests.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sends these bytes repeatedly until the server closes the connection.
@@ -17,7 +18,7 @@ fn until_closed(mut peer: Peer, trickled: &[u8]) {
         let outcome = peer.stream.read(&mut [0; 512]);
         let is_open = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         if !is_open || peer.send(trickled).is_err() {
-            assert!(matches!(outcome, Ok(0) | Err(_)), "the server sends no response");
+            assert!(matches!(outcome, Ok(0) | Err(_)), "the server must not send a response");
             return;
         }
         assert!(started.elapsed() < super::RESPONSE_TIMEOUT, "the connection is still open");
@@ -28,16 +29,16 @@ fn until_closed(mut peer: Peer, trickled: &[u8]) {
 async fn a_connection_without_a_whole_request_ends_when_idle() {
     let home = home_with(MAX_CONNECTIONS, &["http.idle_timeout=1s"]);
     let server = home.start();
-    // The start is before the last use of each connection. So if the server closes one less than the timeout after the start, that
-    // is too early.
+    // `started` is before the last use of each connection. If less than the timeout has elapsed since `started`, it is too early
+    // to close a connection.
     let started = Instant::now();
     let [silent, trickling, mut used, mut next] = [(); 4].map(|()| Peer::connect(&server.public));
     let admin = Peer::connect(&server.admin);
     assert!(used.request() && next.request());
     next.send(b"GET / HTTP/1.1\r\n").expect("sends");
     std::thread::scope(|scope| {
-        let all = [(silent, b"".as_slice()), (trickling, b"G"), (used, b""), (next, b"X: y\r\n"), (admin, b"")];
-        for (peer, bytes) in all {
+        let peers = [(silent, b"".as_slice()), (trickling, b"G"), (used, b""), (next, b"X: y\r\n"), (admin, b"")];
+        for (peer, bytes) in peers {
             scope.spawn(move || {
                 until_closed(peer, bytes);
                 assert!(started.elapsed() >= IDLE_TIMEOUT, "closed before the timeout: {:?}", started.elapsed());

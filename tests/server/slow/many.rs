@@ -13,12 +13,12 @@ pub(super) fn raise_open_file_limit() -> usize {
     limit.maximum.map_or(usize::MAX, |files| usize::try_from(files).expect("a number of files"))
 }
 
-/// Returns the resident memory.
+/// Returns the resident memory of the server.
 pub(super) fn resident_kib(server: &Server<'_>) -> usize {
     memory_kib(server, "VmRSS:")
 }
 
-/// Returns the peak of the resident memory.
+/// Returns the peak of the resident memory of the server.
 pub(super) fn peak_kib(server: &Server<'_>) -> usize {
     memory_kib(server, "VmHWM:")
 }
@@ -26,14 +26,14 @@ pub(super) fn peak_kib(server: &Server<'_>) -> usize {
 /// Returns a field of `/proc/PID/status` in KiB.
 fn memory_kib(server: &Server<'_>, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("on Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux reports this field");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 #[tokio::test]
 async fn ten_thousand_idle_connections_block_no_new_client() {
     let count = raise_open_file_limit().saturating_sub(512).min(10_000);
-    assert!(count >= 2000, "this machine allows too few open files to prove anything");
+    assert!(count >= 2000, "this machine allows too few open files for this test");
     let home = Home::new();
     let server = home.start();
     new_client(&server.public);
@@ -66,7 +66,7 @@ async fn a_low_open_file_limit_lowers_the_connection_limit() {
     // The server reserves 64 files for other uses. Each of the two listeners gets half of the rest.
     let mut server = home.start_with_ulimit(&format!("-n {}", 64 + 2 * MAX_CONNECTIONS));
     let mut held: Vec<_> = (0..MAX_CONNECTIONS).map(|_| new_client(&server.public)).collect();
-    assert!(held.iter_mut().all(Peer::request), "as many as the limit allows");
+    assert!(held.iter_mut().all(Peer::request), "the limit allows these connections");
     new_client(&server.public);
     server.wait_for("closing the connections that have waited longest");
     assert_eq!(held.iter_mut().filter_map(|peer| peer.request().then_some(())).count(), MAX_CONNECTIONS - 1);
@@ -86,9 +86,9 @@ async fn idle_connections_are_evicted_if_file_descriptors_run_out() {
     let home = home_with(1000, &[]);
     let mut server = home.start();
     let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the process runs").count() as u64;
-    let few = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
+    let lower_limit = Rlimit { current: Some(open + 4), maximum: Some(open + 4) };
     let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a pid"));
-    prlimit(pid, Resource::Nofile, few).expect("a child's limit may be lowered");
+    prlimit(pid, Resource::Nofile, lower_limit).expect("a child's limit may be lowered");
     let mut held: Vec<_> = (0..20).map(|_| Peer::connect(&server.public)).collect();
     let _new_clients: Vec<_> = (0..20).map(|_| new_client(&server.public)).collect();
     assert!(held.iter_mut().all(Peer::is_closed));

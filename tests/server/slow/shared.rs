@@ -7,19 +7,19 @@ use crate::harness::wait_until;
 
 /// Waits for `number` responses in total, over connections that must stay open. Returns connection and stream of each response.
 fn wait_for_responses(number: u32, connections: &mut [(Http2, Vec<u8>)]) -> Vec<(usize, u32)> {
-    let mut answered = Vec::new();
+    let mut responses = Vec::new();
     wait_until("enough responses have arrived", || {
-        answered.clear();
+        responses.clear();
         for (index, (connection, received)) in connections.iter_mut().enumerate() {
             assert!(!is_closed_after_reading(connection, received));
             for (kind, _, stream) in frames(received) {
                 assert_ne!(kind, GOAWAY);
-                answered.extend((kind == HEADERS).then_some((index, stream)));
+                responses.extend((kind == HEADERS).then_some((index, stream)));
             }
         }
-        answered.len() == number as usize
+        responses.len() == number as usize
     });
-    answered
+    responses
 }
 
 #[tokio::test]
@@ -56,13 +56,14 @@ async fn after_408_a_proxys_connection_stays_open() {
 /// Asserts that the connection stays open, by sending one more request.
 fn assert_stays_open(proxy: &mut Http2) {
     let next = proxy.request("GET", "/auth/status").expect("the connection is open");
-    let answer = proxy.receive_until(|frame| frame.kind == GOAWAY || frame.stream == next);
-    assert_eq!(answer.kind, HEADERS, "no GOAWAY");
+    let response = proxy.receive_until(|frame| frame.kind == GOAWAY || frame.stream == next);
+    assert_eq!(response.kind, HEADERS, "the server must not send GOAWAY");
 }
 
 #[tokio::test]
 async fn late_bodies_do_not_close_a_proxys_connection() {
-    // h2 closes the connection of another client after 1024 such frames. It remembers the last 50 streams that it has reset.
+    // The library h2 closes the connection of a client that is not a trusted proxy after 1024 such frames. h2 keeps a record of
+    // the last 50 streams that it has reset.
     const REQUESTS: u32 = 1200;
     let home = home_with(MAX_CONNECTIONS, &["http.trusted_proxies=127.0.0.2"]);
     let server = home.start();
