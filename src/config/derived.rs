@@ -1,5 +1,5 @@
-//! Values that are computed from a few settings, without parsing the whole configuration. So `sealjar doctor` can also
-//! use them if the configuration is invalid.
+//! Values that are computed from a few settings, without parsing the whole configuration. `sealjar doctor` can therefore
+//! use them even if the configuration is invalid.
 
 use super::breadth::{self, NetworkBreadth};
 use super::{Config, PasswordCost, Postgres, Tls};

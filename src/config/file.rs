@@ -18,6 +18,7 @@ pub(crate) enum ConfigFile {
 }
 
 impl ConfigFile {
+    /// Checks whether the file is a pipe.
     pub(super) fn at(path: PathBuf) -> Self {
         if pipe::is_pipe(&path) { Self::Pipe(path) } else { Self::Followed(path) }
     }
