@@ -20,6 +20,7 @@ use crate::revocation::Entry;
 /// Log target of all audit events.
 pub(crate) const TARGET: &str = "sealjar::audit";
 
+/// Logs an audit event.
 macro_rules! event {
     ($name:literal, $message:literal, $($fields:tt)+) => {
         tracing::info!(target: TARGET, event = $name, $($fields)+, $message)
@@ -84,6 +85,7 @@ pub(crate) fn password_failed(purpose: Purpose) {
     count(purpose, Password::Error);
 }
 
+/// Adds one to the metric of passwords with this purpose and outcome.
 fn count(purpose: Purpose, outcome: Password) {
     PASSWORDS[purpose as usize].add(outcome as usize);
 }
@@ -196,7 +198,7 @@ pub(crate) fn revoked_elsewhere(entry: &Entry) {
     }
 }
 
-/// Records that the global generation was increased.
+/// Records that the global generation was increased to `below`. Sessions of lower generations are refused.
 pub(crate) fn everyone_revoked(below: u64) {
     event!("revocation", "every session was ended", kind = "everyone", cause = "store", below);
 }

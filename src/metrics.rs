@@ -18,7 +18,7 @@ pub(crate) static VERIFICATIONS: Counters<{ Verification::VARIANTS.len() }> = Co
 pub(crate) static RENEWALS: Counters<1> = Counters::new();
 /// Sessions that copy detection ended.
 pub(crate) static COPIED_SESSIONS: Counters<1> = Counters::new();
-/// Passwords by purpose, and then by outcome.
+/// Requests with a password, by purpose and then by outcome.
 pub(crate) static PASSWORDS: [Counters<{ Password::VARIANTS.len() }>; 3] =
     [Counters::new(), Counters::new(), Counters::new()];
 /// Logouts by outcome.
@@ -65,7 +65,7 @@ pub(crate) enum Verification {
     Preflight,
 }
 
-/// Outcome of a password. Unknown accounts, wrong passwords and disabled accounts count together.
+/// Outcome of a request with a password. Unknown accounts, wrong passwords and disabled accounts count together.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum Password {

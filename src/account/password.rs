@@ -49,6 +49,7 @@ pub(crate) struct Argon2id {
 }
 
 impl Argon2id {
+    /// Creates the state of a thread, without memory.
     pub(crate) fn new(cost: Cost) -> Self {
         Self { cost, memory: Memory::default(), hash_times: [Duration::ZERO; 16], hash_count: 0, read_count: 0 }
     }

@@ -103,7 +103,8 @@ pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     lines
 }
 
-/// Returns the hint for an unknown setting. `format_name` formats the name of the suggested setting.
+/// Returns the hint for an unknown setting. `format_name` converts the name of the suggested setting to the form that the
+/// operator used, such as the name of a variable.
 pub(crate) fn hint_for_unknown(name: &str, format_name: impl Fn(String) -> String) -> String {
     let explain_hint = "`sealjar config --explain` explains all settings";
     if !name.is_empty() && SECTIONS.iter().any(|(section, ..)| *section == name) {

@@ -169,6 +169,7 @@ impl Config {
 }
 
 impl Session {
+    /// Parses the lifetimes of ordinary and of remembered sessions.
     fn parse(&self, error_for: ErrorFor<'_>) -> Result<Lifetimes, ConfigError> {
         let ordinary = Lifetime::new(self.idle.0, self.absolute.0);
         let remembered = Lifetime::new(self.remembered_idle.0, self.remembered_absolute.0);
@@ -203,6 +204,7 @@ impl Session {
 }
 
 impl PasswordCost {
+    /// Checks the cost of password hashes, and that the memory budget is large enough for the threads.
     fn parse(&self, error_for: ErrorFor<'_>) -> Result<Cost, ConfigError> {
         let cost = self.cost();
         if cost.memory_kib < Cost::MIN_MEMORY_KIB || !cost.is_within_limits() {
@@ -218,6 +220,7 @@ impl PasswordCost {
 }
 
 impl Revocation {
+    /// Returns the maximum age of the revocation list, and the behavior when the list is older.
     const fn freshness(&self) -> Freshness {
         let when_stale = match self.when_stale {
             StaleChoice::Refuse => WhenStale::Refuse,
@@ -228,6 +231,7 @@ impl Revocation {
 }
 
 impl Throttle {
+    /// Returns the rate limits for passwords.
     const fn limits(&self) -> Limits {
         Limits {
             network: Rate { burst: self.network_burst, interval: self.network_interval.0 },

@@ -53,7 +53,7 @@ impl<J> Queue<J> {
         Self { state: Mutex::new(state), changed: Condvar::new(), capacity }
     }
 
-    /// Adds a job at the end of the queue of its priority class.
+    /// Adds a job to the queue of its priority class. Returns an error if this queue is full.
     pub(super) fn push(&self, priority: Priority, job: J) -> Result<(), Overloaded> {
         let mut state = self.state();
         let jobs = match priority {
