@@ -1,7 +1,7 @@
 //! Explanations for "Permission denied": which file or directory denies the access, and what the operator can do.
 //!
-//! The error of the operating system does not contain the directory on the path that denies the access, its owner and mode, or
-//! the user of this process.
+//! The error of the operating system does not contain the directory on the path that denies the access, its owner and
+//! mode, or the user of this process.
 
 use std::fs;
 use std::io;
@@ -23,7 +23,7 @@ pub(crate) struct AccessDenied {
 }
 
 impl AccessDenied {
-    /// Returns the explanation inside an error of [`explain`], or `None` if there is none.
+    /// Returns the explanation inside an error of [`explain`], or `None` if the error contains no explanation.
     pub(crate) fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
@@ -35,27 +35,28 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     if error.raw_os_error() != Some(Errno::ACCESS.raw_os_error()) {
         return error;
     }
-    // Finds the longest part of the path whose metadata can be read. This process can enter every directory above it, so this
-    // part denies the access.
+    // Finds the longest part of the path whose metadata can be read. This process can search every directory above that part,
+    // so that part denies the access.
     let non_empty = |part: &Path| if part.as_os_str().is_empty() { Path::new(".").to_owned() } else { part.to_owned() };
     let readable = path.ancestors().map(non_empty).find_map(|part| Some((fs::metadata(&part).ok()?, part)));
-    let Some((metadata, denying)) = readable else {
+    let Some((metadata, denying_path)) = readable else {
         return error;
     };
-    let is_parent = denying != path;
-    if access(&denying, if is_parent { Access::EXEC_OK } else { wanted }).is_ok() {
+    let is_parent = denying_path != path;
+    if access(&denying_path, if is_parent { Access::EXEC_OK } else { wanted }).is_ok() {
         return error;
     }
-    let shown = denying.display();
+    let path_text = denying_path.display();
     let uid = metadata.uid();
     let own_uid = rustix::process::geteuid().as_raw();
     let owner = if uid == 0 { "root".to_owned() } else { format!("the user {uid} or root") };
-    let quoted = shell_path(&denying);
-    // No command if the file belongs to another user, because the path may be a system directory that was entered by mistake.
+    let quoted_path = shell_path(&denying_path);
+    // The remedy contains no command if the file belongs to another user, because the path may be a system directory that
+    // was entered by mistake.
     let remedy = match (is_parent, uid == own_uid) {
-        (true, true) => format!("run: chmod u+x {quoted}"),
-        (false, true) if metadata.is_dir() => format!("run: chmod u+rwx {quoted}"),
-        (false, true) => format!("run: chmod u+rw {quoted}"),
+        (true, true) => format!("run: chmod u+x {quoted_path}"),
+        (false, true) if metadata.is_dir() => format!("run: chmod u+rwx {quoted_path}"),
+        (false, true) => format!("run: chmod u+rw {quoted_path}"),
         (true, false) => format!("run this as {owner}, or let the user {own_uid} enter that directory"),
         (false, false) => {
             format!("run this as {owner}; or, if it is meant for the user {own_uid}, give it to that user")
@@ -63,7 +64,7 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     };
     let mode = metadata.mode() & 0o7777;
     let found = format!(
-        "{shown} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {own_uid}"
+        "{path_text} has mode {mode:04o} and belongs to the user {uid}, and this process runs as the user {own_uid}"
     );
     io::Error::new(error.kind(), AccessDenied { source: error, found, remedy })
 }

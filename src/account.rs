@@ -198,13 +198,15 @@ impl From<BadPassword> for BadField {
 /// A password in the normalised form that is hashed and compared. It is zeroed when dropped, and never printed.
 ///
 /// Keyboards and systems encode the same text with different code points, such as "\u{e4}" and "a\u{308}", and with
-/// different space characters. So every space character is replaced by U+0020, and the text is then normalised to NFC.
+/// different space characters. Therefore every space character is replaced by U+0020, and then the text is normalised to
+/// NFC.
 /// This is the profile `OpaqueString` of [RFC 8265 section 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2),
 /// except that no character is forbidden.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Maximum length in bytes of UTF-8, after normalisation. The limit keeps the time of a hash independent of the password.
+    /// Maximum length in bytes of UTF-8, after normalisation. Because of this limit, the length of a password has almost
+    /// no influence on the time of its hash.
     pub const MAX_BYTES: usize = 1024;
 
     /// Normalises the text.
@@ -221,8 +223,8 @@ impl Password {
     /// Checks the length of a new password: at least 8 characters. A character is a code point after normalisation. No mix of
     /// character types is required.
     ///
-    /// [NIST SP 800-63B-4 section 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver) requires 15 characters if
-    /// the password is the only factor. `docs/passwords.md` documents this difference.
+    /// [NIST SP 800-63B-4 section 3.1.1.2](https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver) requires 15
+    /// characters if the password is the only factor. `docs/passwords.md` documents this difference.
     ///
     /// # Errors
     /// [`BadPassword::TooShort`] or [`BadPassword::TooLong`].
@@ -251,8 +253,8 @@ impl Password {
 /// Replaces every space character (Unicode general category Zs) by U+0020, and normalises the text to NFC.
 pub(crate) fn normalize(text: &str) -> String {
     let with_plain_space = |c: char| if is_other_space(c) { ' ' } else { c };
-    // NFC makes a text at most three times as long (UAX 15). With this capacity, the string is never reallocated: a reallocation
-    // would leave an unwiped copy of the password in memory.
+    // NFC makes a text at most three times as long (UAX 15). With this capacity, the string is never reallocated: a
+    // reallocation would leave an unwiped copy of the password in memory.
     let mut normalized = String::with_capacity(3 * text.len());
     normalized.extend(text.chars().map(with_plain_space).nfc());
     normalized

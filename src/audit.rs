@@ -1,7 +1,8 @@
-//! Audit events: the log lines about sessions, accounts and keys. They have one target, by which a filter can select them.
+//! Audit events: the log lines about sessions, accounts and keys. All have the same log target, so that a filter can
+//! select them.
 //!
-//! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. A client has the
-//! form that `log.client` selects. Sessions are identified by `sid`, keys by `kid`, accounts by `sub`.
+//! Every line has the field `event`. `docs/reference/events.md` lists the events, their fields and all values. A client
+//! has the form that `log.client` selects. Sessions are identified by `sid`, keys by `kid`, accounts by `sub`.
 //!
 //! Invariant: the login name from a request is never logged, because some users type their password into that field.
 //!
@@ -19,6 +20,7 @@ use crate::revocation::Entry;
 /// Log target of all audit events.
 pub(crate) const TARGET: &str = "sealjar::audit";
 
+/// Logs an audit event.
 macro_rules! event {
     ($name:literal, $message:literal, $($fields:tt)+) => {
         tracing::info!(target: TARGET, event = $name, $($fields)+, $message)
@@ -77,12 +79,13 @@ impl Failure {
     }
 }
 
-/// Counts a password that was not checked, or after which no session could begin, because of a failure of the store, the
-/// revocation list or the keys. Logs nothing.
+/// Counts a password that was not checked, or that was correct but did not start a session, because the store, the
+/// revocation list or the keys failed. Logs nothing.
 pub(crate) fn password_failed(purpose: Purpose) {
     count(purpose, Password::Error);
 }
 
+/// Adds one to the metric of passwords with this purpose and outcome.
 fn count(purpose: Purpose, outcome: Password) {
     PASSWORDS[purpose as usize].add(outcome as usize);
 }
@@ -126,7 +129,8 @@ pub(crate) fn throttled(purpose: Purpose, limit: &'static str, client: Client) {
     count(purpose, Password::Throttled);
     let during = purpose.name();
     match limit {
-        // Two call sites, so two samplers: many events of one network must not suppress events of the other limits.
+        // Each call site has its own sampler, so that many events of the network limit do not suppress events of other
+        // limits.
         "network" => sampled_event!("throttled", "too many attempts", during, limit, client = %client),
         _ => sampled_event!("throttled", "too many attempts", during, limit, client = %client),
     }
@@ -141,7 +145,8 @@ pub(crate) fn overloaded(purpose: Purpose, client: Client) {
 /// Records that a token was refused.
 pub(crate) fn token_refused(cause: &'static str, client: Client) {
     match cause {
-        // Any client can send such tokens. With a sampler of their own, they do not suppress events with other causes.
+        // Any client can send such tokens. These events have a separate sampler, so that they do not suppress events
+        // with other causes.
         "malformed" | "unknown-key" | "not-authentic" => {
             sampled_event!("token-refused", "refused a token", cause, client = %client);
         }
@@ -164,13 +169,13 @@ pub(crate) fn session_replaced(purpose: Purpose, sid: Sid, sub: &str) {
     event!("revocation", "ended a session", kind = "session", cause = purpose.name(), sub, sid = %sid);
 }
 
-/// Records that copy detection ended a session. `client` presented the token that proved the copy. It can be the owner or the
-/// thief.
+/// Records that copy detection ended a session. `client` presented the token that proved the copy. This client can be
+/// the user or the attacker.
 pub(crate) fn session_copied(sid: Sid, sub: &str, client: Client) {
     event!("session-copied", "ended a session whose cookie is used in two places", sub, sid = %sid, client = %client);
 }
 
-/// Records a revocation that was read from the store and that a command or another server has made.
+/// Records a revocation that a command or another server wrote to the store, and that this server has now read.
 pub(crate) fn revoked_elsewhere(entry: &Entry) {
     match entry {
         Entry::Session { sid, .. } => {
@@ -193,7 +198,7 @@ pub(crate) fn revoked_elsewhere(entry: &Entry) {
     }
 }
 
-/// Records that the global generation was increased.
+/// Records that the global generation was increased to `below`. Sessions of lower generations are refused.
 pub(crate) fn everyone_revoked(below: u64) {
     event!("revocation", "every session was ended", kind = "everyone", cause = "store", below);
 }
@@ -280,7 +285,7 @@ pub(crate) fn changed_by_command(change: &'static str, changed: Changed<'_>, Ope
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyChange {
     Published,
-    /// The key seals from now on.
+    /// The key is now used to seal tokens.
     Activated,
     Revoked,
     Removed,

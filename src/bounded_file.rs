@@ -3,7 +3,8 @@
 //! Such a path can lead to a named pipe without a writer, a device, or a file without an end. An unbounded reader would wait
 //! forever or use all memory.
 //!
-//! Invariant: opening does not block, and only a regular file is read, up to a maximum number of bytes. Links are followed.
+//! Invariant: opening does not block, and only a regular file is read, up to a maximum number of bytes. Symbolic links
+//! are followed.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -55,8 +56,8 @@ impl BoundedFile {
         &self.metadata
     }
 
-    /// Reads the whole file. The buffer is large enough from the beginning, so it is not reallocated, and no copy of a secret
-    /// is left in memory that is not wiped.
+    /// Reads the whole file. The buffer is allocated with the size of the file and is not reallocated, because a reallocation
+    /// would leave an unwiped copy of a secret in memory.
     pub(crate) fn read(self) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let max_bytes = self.max_bytes;
         let too_long = ReadError::TooLong { max_bytes };
@@ -98,12 +99,12 @@ pub(crate) mod pipe {
     use super::ReadError;
     use crate::clock::Now;
 
-    /// Whether the file at this path is a pipe.
+    /// Returns whether the file at this path is a pipe.
     pub(crate) fn is_pipe(path: &Path) -> bool {
         path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo())
     }
 
-    /// Reads a pipe to its end. The end must come within `timeout`.
+    /// Reads a pipe to its end. Returns an error if the pipe does not end within `timeout`.
     pub(crate) fn read(path: &Path, max_bytes: u64, timeout: Duration) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let mut pipe = super::open(path)?;
         if !pipe.metadata()?.file_type().is_fifo() {
@@ -115,7 +116,8 @@ pub(crate) mod pipe {
         loop {
             let remaining = deadline.saturating_sub(Now::read().boot);
             let remaining = Timespec::try_from(remaining).expect("a few seconds fit");
-            // Before a writer has opened the pipe, a read returns 0, as at the end of the pipe. So poll waits for a writer first.
+            // Before a writer has opened the pipe, a read returns 0, as at the end of the pipe. Therefore `poll` waits for
+            // a writer first.
             match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&remaining)) {
                 Ok(0) => return Err(ReadError::TooSlow { timeout }),
                 Ok(_) | Err(Errno::INTR) => {}
@@ -142,12 +144,12 @@ mod tests {
     fn refuses_a_file_that_is_longer_than_the_limit() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
-        for (length, fits) in [(0, true), (10, true), (11, false), (1 << 40, false)] {
-            File::create(&path).and_then(|file| file.set_len(length)).expect("writes");
-            let read = BoundedFile::open(&path, 10).and_then(BoundedFile::read);
-            match read {
-                Ok(bytes) => assert!(fits && bytes.len() as u64 == length),
-                Err(error) => assert!(!fits && error.to_string() == "it is longer than 10 bytes", "{error}"),
+        for (length, is_accepted) in [(0, true), (10, true), (11, false), (1 << 40, false)] {
+            File::create(&path).and_then(|file| file.set_len(length)).expect("the file is written");
+            let result = BoundedFile::open(&path, 10).and_then(BoundedFile::read);
+            match result {
+                Ok(bytes) => assert!(is_accepted && bytes.len() as u64 == length),
+                Err(error) => assert!(!is_accepted && error.to_string() == "it is longer than 10 bytes", "{error}"),
             }
         }
     }
@@ -156,9 +158,9 @@ mod tests {
     fn refuses_a_file_that_has_grown_since_it_was_opened() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("file");
-        std::fs::write(&path, "short").expect("writes");
-        let file = BoundedFile::open(&path, 10).expect("opens");
-        std::fs::write(&path, "longer than the limit").expect("writes");
+        std::fs::write(&path, "short").expect("the file is written");
+        let file = BoundedFile::open(&path, 10).expect("the file is opened");
+        std::fs::write(&path, "longer than the limit").expect("the file is written");
         assert!(matches!(file.read(), Err(ReadError::TooLong { max_bytes: 10 })));
     }
 

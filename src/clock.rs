@@ -112,21 +112,24 @@ pub(crate) fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the CPU time that the current thread has used. Time while other threads ran on the processor does not count.
+/// Returns the CPU time that the current thread has used. Time in which the thread did not run is not included.
 #[cfg(feature = "server")]
 pub(crate) fn thread_time() -> Duration {
-    let used = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(used.tv_sec).unwrap_or(0), u32::try_from(used.tv_nsec).unwrap_or(0))
+    let cpu_time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(cpu_time.tv_sec).unwrap_or(0), u32::try_from(cpu_time.tv_nsec).unwrap_or(0))
 }
 
 /// Detects a step of the wall clock relative to the boot clock, and pauses pruning after a step.
 ///
-/// If the wall clock is in the future by mistake, pruning removes entries of the revocation list that are still needed.
-/// Sessions also expire early, because the list never returns a time before its last pruning. So after a step of more than
-/// [`CLOCK_SKEW`], nothing is pruned for [`StepGuard::HOLD`]. After that time, the wall clock is assumed to be correct.
+/// If the wall clock is set to a future time by mistake, pruning removes entries of the revocation list that are still
+/// needed. Sessions also expire early, because the list never uses a time before its last pruning. After a step of more
+/// than [`CLOCK_SKEW`], nothing is pruned for [`StepGuard::HOLD`]. After that time, the wall clock is assumed to be
+/// correct.
 #[derive(Debug)]
 pub struct StepGuard {
+    /// Clocks at the last call of [`Self::observe`].
     last: Now,
+    /// Time of the boot clock until which pruning is paused.
     paused_until: Duration,
 }
 
@@ -139,8 +142,8 @@ impl StepGuard {
         Self { last: now, paused_until: Duration::ZERO }
     }
 
-    /// Compares the clocks with the last call. Returns the previous time of the wall clock if it was set since then, or `None`.
-    /// Must be called regularly, because a step is detected only by comparing two calls.
+    /// Compares the clocks with the last call. Returns the previous time of the wall clock if it was set since then, or
+    /// `None`. Must be called regularly, because a step is detected only by comparing two calls.
     pub fn observe(&mut self, now: Now) -> Option<UnixTime> {
         let wall_difference = i128::from(now.wall.0) - i128::from(self.last.wall.0);
         let boot_difference = i128::from(now.boot.saturating_sub(self.last.boot).as_secs());
@@ -152,7 +155,7 @@ impl StepGuard {
         has_stepped.then_some(previous)
     }
 
-    /// Whether pruning is allowed at `now`.
+    /// Returns whether pruning is allowed at `now`.
     pub fn may_prune(&self, now: Now) -> bool {
         now.boot >= self.paused_until
     }

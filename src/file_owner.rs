@@ -40,8 +40,9 @@ impl Owner {
 
     /// Changes the owner and group of a file that the caller has just created.
     ///
-    /// If this process may not do that, it is an error only if the owner cannot read the file. The owner can read it if the
-    /// file already has this owner and only another group, or if this owner is root.
+    /// If this process is not permitted to change them, this is an error only if the directory's owner cannot read the
+    /// file. The directory's owner can read the file if the file already has this owner and only another group, or if
+    /// the owner is root.
     ///
     /// # Errors
     /// An error whose text contains the remedy.
@@ -60,24 +61,24 @@ impl Owner {
 
 /// An open directory, with a path that always leads to this directory.
 ///
-/// Otherwise, while root waits for a lock, the owner could replace the directory with a link to another directory, and root
-/// would create files there.
+/// Without such a path, the owner could replace the directory with a link to another directory while root waits for a
+/// lock, and root would create files in the other directory.
 #[derive(Debug)]
 pub(crate) struct PinnedDirectory {
     path: PathBuf,
     /// Open handle that keeps `path` valid.
-    _open: File,
+    _handle: File,
 }
 
 impl PinnedDirectory {
     /// Opens a directory.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY.bits().cast_signed();
-        let open = File::options().read(true).custom_flags(flags).open(directory)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        let handle = File::options().read(true).custom_flags(flags).open(directory)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
         // Without /proc, the only path is the original one, which does not protect against a replacement.
         let path = if path.exists() { path } else { directory.to_owned() };
-        Ok(Self { path, _open: open })
+        Ok(Self { path, _handle: handle })
     }
 
     /// Returns a path that leads to this directory as long as this value exists.

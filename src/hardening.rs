@@ -1,9 +1,10 @@
 //! Hardening of the process: protects its memory, and limits the files that it can change.
 //!
-//! Keys and passwords are in memory. [`DumpProtection`] excludes them from core dumps and prevents debuggers of the same user from
-//! attaching, with `PR_SET_DUMPABLE` of [prctl(2)](https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html).
-//! [`restrict_thread`] uses [Landlock](https://docs.kernel.org/userspace-api/landlock.html): an attacker who runs code in the server
-//! cannot change files in other directories and cannot start programs.
+//! Keys and passwords are in memory. [`DumpProtection`] excludes them from core dumps and prevents debuggers of the
+//! same user from attaching, with `PR_SET_DUMPABLE` of
+//! [prctl(2)](https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html). [`restrict_thread`] uses
+//! [Landlock](https://docs.kernel.org/userspace-api/landlock.html): an attacker who runs code in the server cannot
+//! change files in other directories and cannot start programs.
 //!
 //! Only the `sealjar` command uses this module. An application that embeds sessions decides about its own hardening.
 
@@ -30,7 +31,7 @@ impl DumpProtection {
     /// process. The protection lasts until the process ends or [`DumpProtection::unprotect`] is called.
     pub(crate) fn protect() -> Self {
         let previous = dumpable_behavior().ok();
-        // This cannot fail on Linux. `is_dumpable` returns whether it has worked.
+        // This call cannot fail on Linux. `is_dumpable` reads the result.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
         Self { previous }
     }
@@ -51,7 +52,7 @@ pub(crate) fn is_dumpable() -> bool {
 /// Status of Landlock for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LandlockStatus {
-    /// All limits of this program are in force.
+    /// All limits that this program requests are in force.
     Full,
     /// Only some of the limits are in force, because the kernel has an older version of Landlock.
     Partial,
@@ -104,6 +105,7 @@ pub(crate) enum AllowedChanges {
 }
 
 impl AllowedChanges {
+    /// Returns the rights of Landlock for these changes.
     fn rights(self) -> BitFlags<AccessFs> {
         let files = make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile});
         match self {
@@ -194,13 +196,13 @@ mod tests {
         let outside = home.path().join("outside");
         for directory in [&inside, &outside] {
             fs::create_dir(directory).expect("a directory");
-            fs::write(directory.join("old"), "old").expect("written");
+            fs::write(directory.join("old"), "old").expect("the file is written");
         }
         let absent = writable(&home.path().join("absent"), AllowedChanges::Files);
         run_limited(vec![absent, writable(&inside, AllowedChanges::Files)], move || {
-            fs::write(inside.join("new"), "new").expect("a new file");
-            fs::rename(inside.join("new"), inside.join("old")).expect("renamed");
-            fs::remove_file(inside.join("old")).expect("removed");
+            fs::write(inside.join("new"), "new").expect("the file is created");
+            fs::rename(inside.join("new"), inside.join("old")).expect("the file is renamed");
+            fs::remove_file(inside.join("old")).expect("the file is removed");
             assert!(is_denied(fs::create_dir(inside.join("directory"))));
             assert!(is_denied(UnixListener::bind(inside.join("socket"))));
             assert_eq!(fs::read_to_string(outside.join("old")).expect("reading is allowed"), "old");
@@ -216,9 +218,9 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let directory = home.path().to_owned();
         run_limited(vec![writable(home.path(), AllowedChanges::Sockets)], move || {
-            let _socket = UnixListener::bind(directory.join("new")).expect("bound");
-            fs::rename(directory.join("new"), directory.join("socket")).expect("renamed");
-            fs::remove_file(directory.join("socket")).expect("removed");
+            let _socket = UnixListener::bind(directory.join("new")).expect("the socket is created");
+            fs::rename(directory.join("new"), directory.join("socket")).expect("the file is renamed");
+            fs::remove_file(directory.join("socket")).expect("the file is removed");
             assert!(is_denied(fs::write(directory.join("file"), "new")));
         });
     }
@@ -233,8 +235,8 @@ mod tests {
         let parent = home.path().to_owned();
         run_limited(rules, move || {
             fs::create_dir(demo.join("keys")).expect("a directory");
-            fs::write(demo.join("keys/key"), "key").expect("written");
-            fs::remove_dir_all(&demo).expect("removed");
+            fs::write(demo.join("keys/key"), "key").expect("the file is written");
+            fs::remove_dir_all(&demo).expect("the directory is removed");
             assert!(is_denied(fs::create_dir(parent.join("other"))));
         });
     }

@@ -1,9 +1,9 @@
 //! Ids of sessions, keys and sites, and the only source of random bytes.
 //!
 //! Invariant: no id is a credential. A session id identifies the session that a logout revokes, and a key id identifies a key
-//! file. So ids may be logged.
+//! file. Ids may therefore be logged.
 //!
-//! Ids are printed as lower-case hexadecimal, so they need no quoting in a file name, a log line or a command.
+//! Ids are printed as lower-case hexadecimal, which needs no quoting in a file name, a log line or a command.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+/// Declares an id type with this number of bytes, which is printed and parsed as hexadecimal digits.
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
@@ -117,14 +118,14 @@ impl FormId {
 /// Session ids are random and come from authenticated tokens, so their own bits can be used as the hash (see `IdHasher`).
 impl Hash for Sid {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from_le_bytes(leading(&self.0)));
+        state.write_u64(u64::from_le_bytes(first_eight(&self.0)));
     }
 }
 
-/// Chain ids are random and come from authenticated tokens, like session ids.
+/// Like session ids, chain ids are random and come from authenticated tokens. Their own bits are the hash.
 impl Hash for Chain {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from_le_bytes(leading(&self.0)));
+        state.write_u64(u64::from_le_bytes(first_eight(&self.0)));
     }
 }
 
@@ -150,14 +151,14 @@ impl Hasher for IdHasher {
 impl Kid {
     /// Computes the id of the key with these bytes.
     pub fn of_key(key: &[u8; 32]) -> Self {
-        Self(leading(&Sha256::new().chain_update(b"sealjar kid v1").chain_update(key).finalize()))
+        Self(first_eight(&Sha256::new().chain_update(b"sealjar kid v1").chain_update(key).finalize()))
     }
 }
 
 impl Site {
     /// Computes the site of `host`, a host name or an IP address without a port. Upper and lower case are equivalent.
     pub fn of_host(host: &str) -> Self {
-        Self(leading(&Sha256::digest(host.to_ascii_lowercase())))
+        Self(first_eight(&Sha256::digest(host.to_ascii_lowercase())))
     }
 }
 
@@ -177,7 +178,7 @@ pub fn random<const N: usize>() -> [u8; N] {
 }
 
 /// Returns the first eight bytes.
-fn leading(bytes: &[u8]) -> [u8; 8] {
+fn first_eight(bytes: &[u8]) -> [u8; 8] {
     *bytes.first_chunk().expect("every caller passes a digest or an id of at least 16 bytes")
 }
 

@@ -18,14 +18,14 @@ pub(crate) static VERIFICATIONS: Counters<{ Verification::VARIANTS.len() }> = Co
 pub(crate) static RENEWALS: Counters<1> = Counters::new();
 /// Sessions that copy detection ended.
 pub(crate) static COPIED_SESSIONS: Counters<1> = Counters::new();
-/// Passwords by purpose, and then by outcome.
+/// Requests with a password, by purpose and then by outcome.
 pub(crate) static PASSWORDS: [Counters<{ Password::VARIANTS.len() }>; 3] =
     [Counters::new(), Counters::new(), Counters::new()];
 /// Logouts by outcome.
 pub(crate) static SIGN_OUTS: Counters<{ SignOut::VARIANTS.len() }> = Counters::new();
 /// Connections that were evicted to free memory or to accept others.
 pub(crate) static EVICTED_CONNECTIONS: Counters<1> = Counters::new();
-/// Requests that were refused instead of waiting for an unknown key, because too many requests were waiting.
+/// Requests that did not wait for the unknown key of their token, because too many requests were already waiting.
 pub(crate) static KEY_WAITS_REFUSED: Counters<1> = Counters::new();
 /// HTTP/2 requests of trusted proxies that were evicted while they waited for their bodies, because too many requests were
 /// waiting.
@@ -65,7 +65,7 @@ pub(crate) enum Verification {
     Preflight,
 }
 
-/// Outcome of a password. Unknown accounts, wrong passwords and disabled accounts count together.
+/// Outcome of a request with a password. Unknown accounts, wrong passwords and disabled accounts count together.
 #[derive(Debug, Clone, Copy, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub(crate) enum Password {
@@ -118,6 +118,7 @@ pub(crate) enum StoreCall {
     Commit,
     /// Reads the revocation log.
     Poll,
+    /// Reads an account.
     Account,
     /// Reads the global generation, before a password is checked.
     State,
@@ -126,10 +127,10 @@ pub(crate) enum StoreCall {
 impl StoreCall {
     /// Measures the duration of an operation, and counts its failure.
     pub(crate) async fn measure<T, E>(self, operation: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let began = Now::read().boot;
+        let started = Now::read().boot;
         let outcome = operation.await;
         let times = &STORE[self as usize];
-        times.duration.observe(Now::read().boot.saturating_sub(began));
+        times.duration.observe(Now::read().boot.saturating_sub(started));
         if outcome.is_err() {
             times.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -152,6 +153,7 @@ impl StoreTimes {
 /// Striped counters, one for each of `N` label values.
 pub(crate) struct Counters<const N: usize>([Stripe<N>; STRIPES]);
 
+/// Number of copies of each counter.
 const STRIPES: usize = 8;
 
 /// One copy of the counters, aligned to two cache lines, because processors prefetch cache lines in pairs.
@@ -168,6 +170,7 @@ impl<const N: usize> Counters<N> {
         self.add_many(index, 1);
     }
 
+    /// Adds `count` to the counter with this index.
     pub(crate) fn add_many(&self, index: usize, count: u64) {
         static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
         thread_local!(static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES);
@@ -189,6 +192,7 @@ pub(crate) struct Histogram<const N: usize> {
     counts: [AtomicU64; N],
     /// Number of durations above the last bound.
     above_last_bound: AtomicU64,
+    /// Sum of all durations in microseconds.
     sum_us: AtomicU64,
 }
 
@@ -199,6 +203,7 @@ impl<const N: usize> Histogram<N> {
         Self { bounds_ms, counts, above_last_bound: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
     }
 
+    /// Adds a duration to its bucket and to the sum.
     pub(crate) fn observe(&self, duration: Duration) {
         let bucket = self.bounds_ms.partition_point(|bound| Duration::from_millis(*bound) < duration);
         self.counts.get(bucket).unwrap_or(&self.above_last_bound).fetch_add(1, Ordering::Relaxed);
@@ -240,7 +245,7 @@ mod tests {
     fn adds_up_the_counts_of_several_threads() {
         static COUNTS: Counters<2> = Counters::new();
         let threads: Vec<_> = (0..20).map(|_| std::thread::spawn(|| (0..100).for_each(|_| COUNTS.add(1)))).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("it counts"));
+        threads.into_iter().for_each(|thread| thread.join().expect("the thread does not panic"));
         assert_eq!((COUNTS.total(0), COUNTS.total(1)), (0, 2000));
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Address of the client of a request, and the form in which it is logged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
-    /// IP address, or `None` if the peer has no address, because it is connected to a Unix socket.
+    /// IP address, or `None` if the peer is connected to a Unix socket and has no address.
     pub(crate) address: Option<IpAddr>,
     pub(crate) form: ClientForm,
 }
@@ -43,7 +43,8 @@ impl fmt::Display for Client {
 
 /// Network of a client: an IPv4 address, or an IPv6 /64, because one client may use every address of its /64.
 ///
-/// It prints shortened to a /24 or a /48. That is enough to notice an attack in the log, but does not identify a person.
+/// `Display` prints it shortened to a /24 or a /48. This is enough to notice an attack in the log, but does not
+/// identify a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Network {
     V4(Ipv4Addr),
@@ -53,7 +54,7 @@ pub(crate) enum Network {
 }
 
 impl Network {
-    /// Returns the IPv4 /24 or IPv6 /48 that contains this network. One attacker may have all of its addresses.
+    /// Returns the IPv4 /24 or IPv6 /48 that contains this network. One attacker may control all of its addresses.
     pub(crate) const fn neighborhood(self) -> Self {
         match self {
             Self::V4(address) => {
@@ -65,8 +66,8 @@ impl Network {
         }
     }
 
-    /// Returns the IPv6 /48 that contains this network, or `None` for IPv4. Providers assign up to a /48, which has 65,536
-    /// networks, to one customer.
+    /// Returns the IPv6 /48 that contains this network, or `None` for IPv4 and for a peer without an address. Providers
+    /// assign up to a /48, which has 65,536 networks, to one customer.
     pub(crate) const fn site(self) -> Option<Self> {
         match self {
             Self::V6(_) => Some(self.neighborhood()),

@@ -209,7 +209,8 @@ fn parse_login_name(text: &str) -> Result<LoginName, BadBody> {
     text.trim_matches([' ', '\t']).parse().map_err(|_| BadBody::LoginName)
 }
 
-/// Normalises a password and checks its maximum length. The limit for the length of a body also limits the work here.
+/// Normalises a password and checks its maximum length. The time of the normalisation is bounded,
+/// because the length of a body is limited.
 fn bounded_password(password: Zeroizing<String>) -> Result<Password, BadBody> {
     let password = Password::new(password);
     if password.is_too_long() { Err(BadBody::PasswordLength) } else { Ok(password) }
@@ -223,6 +224,7 @@ fn parse_fields<T: DeserializeOwned>(media_type: MediaType, body: &[u8], expecte
     }
 }
 
+/// Deserializes a JSON object.
 fn parse_json<T: DeserializeOwned>(body: &[u8], expected: &'static str) -> Result<T, BadBody> {
     // JSON must be UTF-8 (RFC 8259 section 8.1). serde_json does not check this for values that it ignores.
     let text = str::from_utf8(body).map_err(|_| BadBody::NotJson)?;
@@ -247,11 +249,13 @@ impl std::error::Error for BadBody {}
 mod tests {
     use super::*;
 
+    /// Parses a login request in JSON. Returns the login name and `remember`.
     fn json(body: &str) -> Result<(String, bool), BadBody> {
         Credentials::parse(MediaType::Json, body.as_bytes())
             .map(|parsed| (parsed.login_name.to_string(), parsed.remember))
     }
 
+    /// Parses a login request in a form. Returns the login name and `remember`.
     fn form(body: &str) -> Result<(String, bool), BadBody> {
         Credentials::parse(MediaType::Form, body.as_bytes())
             .map(|parsed| (parsed.login_name.to_string(), parsed.remember))
@@ -277,9 +281,9 @@ mod tests {
         assert_eq!(password.expose(), b" x ", "the password is not trimmed");
         let change = PasswordChange::parse(MediaType::Form, b"login=alice+&old_password=x&new_password=y");
         assert_eq!(change.ok().and_then(|change| change.login_name).as_ref().map(LoginName::as_str), Some("alice"));
-        for other in ["a b", "a\u{a0}", " ", "a\n"] {
-            let body = serde_json::json!({ "login": other, "password": "x" }).to_string();
-            assert_eq!(json(&body), Err(BadBody::LoginName), "{other:?}");
+        for invalid in ["a b", "a\u{a0}", " ", "a\n"] {
+            let body = serde_json::json!({ "login": invalid, "password": "x" }).to_string();
+            assert_eq!(json(&body), Err(BadBody::LoginName), "{invalid:?}");
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! * **Equal time.** The checks of a wrong password, of an unknown account and of a disabled account take the same time,
 //!   so that the time does not reveal which accounts exist. A stored hash that is weaker than the configured cost, or
-//!   costs more than twice as much, is replaced at the next login. If the check of a weaker hash fails, it continues
-//!   until it has taken as long as a hash of the configured cost. That time is measured and not computed: a smaller
-//!   memory fits the CPU caches better, so each of its blocks takes less time.
-//! * **Bounded cost.** The cost parameters of a stored hash are checked before they are used: `m=4294967295` (4 TiB of memory) is
-//!   valid syntax.
+//!   costs more than twice as much, is replaced at the next login. A failed check of a weaker hash is extended with further
+//!   hashes, until it has taken as long as a hash of the configured cost. The time of such a hash is measured, because it
+//!   is not proportional to the memory: a smaller memory fits the CPU caches better.
+//! * **Bounded cost.** The cost parameters of a stored hash are checked before they are used: `m=4294967295` (4 TiB of
+//!   memory) is valid syntax.
 //!
 //! The threads that check passwords are in [`checker`]. `calibrate` proposes a cost, and `common` refuses common passwords.
 
@@ -49,6 +49,7 @@ pub(crate) struct Argon2id {
 }
 
 impl Argon2id {
+    /// Creates the state of a thread, without memory.
     pub(crate) fn new(cost: Cost) -> Self {
         Self { cost, memory: Memory::default(), hash_times: [Duration::ZERO; 16], hash_count: 0, read_count: 0 }
     }
@@ -93,7 +94,8 @@ impl Argon2id {
         self.compute(*cost, password, salt, &mut output);
         let accepted = bool::from(output.ct_eq(expected)) && may_sign_in;
         if !accepted {
-            // A weaker hash takes less time. Continue until the time of a hash of the configured cost has passed.
+            // The check of a weaker hash took less time. Compute further hashes until the time of a hash of the configured
+            // cost has passed.
             if cost.is_weaker_than(self.cost) {
                 let target = self.next_hash_time();
                 while thread_time().saturating_sub(started) < target {
@@ -105,8 +107,8 @@ impl Argon2id {
         Verdict::Accepted { rehashed: cost.is_replaced_by(self.cost).then(|| self.hash(password)) }
     }
 
-    /// Returns one of the measured hash times, a different one at each call. So the extended checks have the same
-    /// distribution of times as ordinary checks.
+    /// Returns the next measured hash time of the ring buffer. The extended checks therefore have the same distribution of
+    /// times as ordinary checks.
     fn next_hash_time(&mut self) -> Duration {
         self.read_count = self.read_count.wrapping_add(1);
         self.hash_times[self.read_count % self.hash_times.len()]
@@ -151,7 +153,8 @@ impl StoredHash {
     }
 }
 
-/// Returns the cost of checking a stored hash, or `None` if the hash is not supported by any server.
+/// Returns the cost of checking a stored hash, or `None` if no server can check it: its format is not supported, or its
+/// cost is over the limits.
 pub(crate) fn stored_cost(phc: &str) -> Option<Cost> {
     StoredHash::parse(phc).map(|stored| stored.cost)
 }
@@ -167,6 +170,7 @@ pub(crate) enum Verdict {
     Unusable,
 }
 
+/// Returns the PHC string of a hash.
 fn phc_string(cost: Cost, salt: [u8; SALT_BYTES], output: [u8; OUTPUT_BYTES]) -> String {
     let Cost { memory_kib, passes, lanes } = cost;
     let salt = STANDARD_NO_PAD.encode(salt);
@@ -219,10 +223,10 @@ mod tests {
 
     #[test]
     fn replaces_a_hash_of_more_than_twice_the_configured_cost() {
-        for costlier in [Cost { memory_kib: 192, ..CHEAP }, Cost { passes: 5, ..CHEAP }] {
-            let stored = hash(costlier, &password("correct horse"));
+        for higher_cost in [Cost { memory_kib: 192, ..CHEAP }, Cost { passes: 5, ..CHEAP }] {
+            let stored = hash(higher_cost, &password("correct horse"));
             let Verdict::Accepted { rehashed: Some(new) } = check(CHEAP, "correct horse", &stored, true) else {
-                panic!("the password must be accepted and hashed again: {costlier:?}");
+                panic!("the password must be accepted and hashed again: {higher_cost:?}");
             };
             assert_eq!(stored_cost(&new), Some(CHEAP));
         }
@@ -242,7 +246,7 @@ mod tests {
         assert_eq!(argon2id.verify(&password("wrong"), Some(&weak), true), Verdict::Refused);
         assert!(
             thread_time().saturating_sub(started) >= full_time,
-            "the weaker hash alone takes an eighth of the time"
+            "the failed check must take as long as a hash of the configured cost"
         );
     }
 
@@ -262,12 +266,12 @@ mod tests {
         ] {
             assert!(StoredHash::parse(&phc_with(parameters)).is_none(), "{parameters}");
         }
-        for other in [
+        for unsupported in [
             phc_with("m=64,t=2,p=1").replace("argon2id", "argon2d"),
             phc_with("m=64,t=2,p=1").replace("v=19", "v=16"),
             "$2b$10$abc".to_owned(),
         ] {
-            assert!(StoredHash::parse(&other).is_none(), "{other}");
+            assert!(StoredHash::parse(&unsupported).is_none(), "{unsupported}");
         }
     }
 
@@ -284,7 +288,7 @@ mod tests {
         Argon2::new_with_secret(&[3; 8], Algorithm::Argon2id, Version::V0x13, params)
             .expect("a short secret")
             .hash_password_into(&[1; 32], &[2; 16], &mut output)
-            .expect("computes");
+            .expect("the hash is computed");
         assert_eq!(output, expected);
     }
 }

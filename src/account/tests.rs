@@ -11,7 +11,7 @@ fn debug_output_does_not_contain_the_password() {
 #[test]
 fn normalizes_equivalent_spellings_of_a_password() {
     let normalized = |text: &str| Password::new(Zeroizing::new(text.to_owned())).expose().to_vec();
-    for (one, other) in [
+    for (first, second) in [
         ("Schl\u{fc}ssel", "Schlu\u{308}ssel"),
         ("\u{d55c}\u{ae00}", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
         ("a\u{323}\u{307}", "a\u{307}\u{323}"),
@@ -19,11 +19,11 @@ fn normalizes_equivalent_spellings_of_a_password() {
         ("\u{30d1}\u{30b9} \u{30ef}", "\u{30cf}\u{309a}\u{30b9}\u{3000}\u{30ef}"),
         ("a b c d", "a\u{2000}b\u{202f}c\u{1680}d"),
     ] {
-        assert_eq!(normalized(one), normalized(other), "{one:?} and {other:?}");
+        assert_eq!(normalized(first), normalized(second), "{first:?} and {second:?}");
     }
-    // Compatibility characters, such as the ligature "fi", and letters of the other case stay different.
-    for (one, other) in [("\u{ff41}", "a"), ("\u{fb01}", "fi"), ("\u{b2}", "2"), ("A", "a"), ("a\tb", "a b")] {
-        assert_ne!(normalized(one), normalized(other), "{one:?} and {other:?}");
+    // Compatibility characters (such as the ligature "fi") and upper-case letters are not replaced.
+    for (first, second) in [("\u{ff41}", "a"), ("\u{fb01}", "fi"), ("\u{b2}", "2"), ("A", "a"), ("a\tb", "a b")] {
+        assert_ne!(normalized(first), normalized(second), "{first:?} and {second:?}");
     }
 }
 

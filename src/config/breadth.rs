@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use crate::http::forwarded::network;
 use crate::network::is_private;
 
-/// Size class of a network of trusted proxies: who can own its addresses.
+/// Size class of a network of trusted proxies. The larger a public network is, the more operators own addresses in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkBreadth {
     /// Private network, or a public network that is small enough to belong to one operator.
@@ -20,7 +20,7 @@ pub(crate) enum NetworkBreadth {
 /// Returns the size class of an address or a network, or `None` for any other text, such as `unix`.
 pub(crate) fn of(text: &str) -> Option<NetworkBreadth> {
     let network = network(text)?;
-    // Minimum prefix lengths of the first and the second class.
+    // Minimum prefix lengths of the classes `Narrow` and `Wide`.
     let (min_narrow_prefix, min_wide_prefix) = match network {
         IpNet::V4(_) => (24, 8),
         IpNet::V6(_) => (48, 16),

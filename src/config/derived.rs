@@ -1,5 +1,5 @@
-//! Values that are computed from a few settings, without parsing the whole configuration. So `sealjar doctor` can also
-//! use them if the configuration is invalid.
+//! Values that are computed from a few settings, without parsing the whole configuration. `sealjar doctor` can therefore
+//! use them even if the configuration is invalid.
 
 use super::breadth::{self, NetworkBreadth};
 use super::{Config, PasswordCost, Postgres, Tls};
@@ -44,6 +44,7 @@ impl Tls {
 }
 
 impl Postgres {
+    /// Returns the limits of the connections to PostgreSQL.
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
             connections: self.max_connections as usize,
@@ -54,11 +55,13 @@ impl Postgres {
 }
 
 impl PasswordCost {
+    /// Returns the cost of new password hashes.
     pub(crate) const fn cost(&self) -> Cost {
         Cost { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes }
     }
 
-    /// Returns the number of threads that hash passwords.
+    /// Returns the number of threads that hash passwords: the setting, or for 0 the number of cores, limited by the memory
+    /// budget.
     pub(crate) fn thread_count(&self) -> u32 {
         let Self { memory_kib, threads, memory_budget_kib, .. } = *self;
         let cores =

@@ -62,8 +62,8 @@ impl Config {
         if domain.is_some() && origins.is_empty() {
             return Err(error_for("cookie.domain", "it needs http.public_origins, each on a host of that domain"));
         }
-        Sites::new(origins, domain, self.cookie.plain_http, self.tls.is_on()).map_err(|fault| {
-            let (setting, reason) = match fault {
+        Sites::new(origins, domain, self.cookie.plain_http, self.tls.is_on()).map_err(|bad_site| {
+            let (setting, reason) = match bad_site {
                 BadSite::PlainHttpWithDomain => {
                     ("cookie.plain_http", "it cannot be combined with cookie.domain".to_owned())
                 }
@@ -95,6 +95,7 @@ impl Config {
         })
     }
 
+    /// Parses the addresses and networks of trusted proxies.
     pub(super) fn trusted_proxies(&self, error_for: ErrorFor<'_>) -> Result<TrustedProxies, ConfigError> {
         let mut proxies = TrustedProxies::default();
         for text in &self.http.trusted_proxies {
@@ -106,6 +107,7 @@ impl Config {
         Ok(proxies)
     }
 
+    /// Parses the hosts, with optional ports, that the admin listener serves.
     pub(super) fn admin_authorities(&self, error_for: ErrorFor<'_>) -> Result<AdminAuthorities, ConfigError> {
         AdminAuthorities::parse(&self.http.admin_authorities).map_err(|text| {
             let suggestion = suggestions::origin(&text).map(|origin| format!("; write {}", origin.authority()));
@@ -115,6 +117,7 @@ impl Config {
         })
     }
 
+    /// Checks that each entry of `http.verify_authorities` is a host with an optional port.
     pub(super) fn check_verify_authorities(&self, error_for: ErrorFor<'_>) -> Result<(), ConfigError> {
         for text in &self.http.verify_authorities {
             if Origin::parse(&format!("https://{text}")).is_none() {

@@ -32,13 +32,13 @@ pub(super) fn assignments(
     environment: &[(String, String)],
     is_setting: impl Fn(&str) -> bool,
 ) -> Vec<Result<Assignment, ConfigError>> {
-    let is_ours = |name: &str| name.starts_with(ENV_PREFIX) && name != CONFIG_VARIABLE && !is_service_link(name);
-    let mut ours: Vec<_> = environment.iter().filter(|(name, _)| is_ours(name)).collect();
-    ours.sort();
-    let is_set = |name: &str| ours.iter().any(|(other, _)| other == name);
+    let has_setting = |name: &str| name.starts_with(ENV_PREFIX) && name != CONFIG_VARIABLE && !is_service_link(name);
+    let mut variables: Vec<_> = environment.iter().filter(|(name, _)| has_setting(name)).collect();
+    variables.sort();
+    let is_set = |name: &str| variables.iter().any(|(other, _)| other == name);
     let assignment = |(name, value): &&(String, String)| {
         let setting = setting(name);
-        // The suffix may be a part of the setting's own name. Then the variable has the value.
+        // If the name of a setting ends with the suffix, its variable has the value and not the path of a file.
         let without_suffix = name.strip_suffix(FILE_SUFFIX).filter(|_| !is_setting(&setting));
         match without_suffix.map(|value_variable| (value_variable, self::setting(value_variable))) {
             Some((value_variable, setting)) if is_setting(&setting) => {
@@ -47,7 +47,7 @@ pub(super) fn assignments(
             _ => Ok(Assignment { setting, text: Zeroizing::new(value.clone()), source: Source::Env(name.clone()) }),
         }
     };
-    ours.iter().map(assignment).collect()
+    variables.iter().map(assignment).collect()
 }
 
 /// Returns whether a variable may name a file with the value of a setting. Such a file can change while the process runs.
@@ -57,21 +57,26 @@ pub(super) fn may_name_file(name: &str) -> bool {
 
 /// Returns whether a variable has the value of the setting `wanted`, or names a file with it.
 pub(super) fn may_set(name: &str, wanted: &str) -> bool {
-    let is_of_setting = |name: &str| name.starts_with(ENV_PREFIX) && setting(name) == wanted;
-    is_of_setting(name) || name.strip_suffix(FILE_SUFFIX).is_some_and(is_of_setting)
+    let is_of_wanted_setting = |name: &str| name.starts_with(ENV_PREFIX) && setting(name) == wanted;
+    is_of_wanted_setting(name) || name.strip_suffix(FILE_SUFFIX).is_some_and(is_of_wanted_setting)
 }
 
-/// Returns the name of the setting that belongs to a variable. There may be no such setting.
+/// Converts the name of a variable to the name of a setting. Does not check that the setting exists.
 fn setting(variable: &str) -> String {
     variable[ENV_PREFIX.len()..].to_ascii_lowercase().replace("__", ".")
 }
 
-/// Reads the file that a variable names. `other` is the name of the variable with the value, if both variables are set,
-/// which is an error.
-fn read_file(setting: String, variable: &str, path: &str, other: Option<&str>) -> Result<Assignment, ConfigError> {
+/// Reads the file that a variable names. `value_variable` is the name of the variable with the value if that variable is
+/// also set, which is an error.
+fn read_file(
+    setting: String,
+    variable: &str,
+    path: &str,
+    value_variable: Option<&str>,
+) -> Result<Assignment, ConfigError> {
     let source = Source::EnvFile { variable: variable.to_owned(), path: PathBuf::from(path) };
-    if let Some(other) = other {
-        return Err(ConfigError::TwoVariables { setting, variables: [other.to_owned(), variable.to_owned()] });
+    if let Some(value_variable) = value_variable {
+        return Err(ConfigError::TwoVariables { setting, variables: [value_variable.to_owned(), variable.to_owned()] });
     }
     if path.is_empty() {
         let reason = "it must be the path of a file; unset the variable, or set it".to_owned();
@@ -94,11 +99,11 @@ fn read_file(setting: String, variable: &str, path: &str, other: Option<&str>) -
 /// [service links](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)). For a Service
 /// with the name `sealjar` or `sealjar-admin`, they have the prefix of the settings.
 ///
-/// A name with two underscores in a row is always taken as that of a setting. Settings at the top level have no such name,
-/// and none of them ends like a service link.
+/// A variable with two underscores in a row always belongs to a setting in a section. The variables of settings
+/// at the top level have names that no service link has.
 fn is_service_link(name: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
-    let is_of_port = |rest: &str| {
+    let has_port_and_protocol = |rest: &str| {
         let (port, rest) = rest.split_once('_').unwrap_or_default();
         let protocol = rest.split('_').next().unwrap_or_default();
         !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && PROTOCOLS.contains(&protocol)
@@ -107,7 +112,9 @@ fn is_service_link(name: &str) -> bool {
     !name.contains("__")
         && (endings.iter().any(|ending| name.ends_with(ending))
             || name.contains("_SERVICE_PORT_")
-            || name.match_indices("_PORT_").any(|(index, found)| is_of_port(&name[index + found.len()..])))
+            || name
+                .match_indices("_PORT_")
+                .any(|(index, separator)| has_port_and_protocol(&name[index + separator.len()..])))
 }
 
 #[cfg(test)]
@@ -119,7 +126,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    /// Returns for each variable the setting and its text, or the error message.
+    /// Reads the settings in the variables. Returns the name and the text of each setting, or the error message.
     fn read_settings(pairs: &[(&str, &str)]) -> Vec<Result<(String, String), String>> {
         let known = Config::default().values();
         let results = assignments(&env(pairs), |name| known.contains_key(name));
@@ -168,7 +175,10 @@ mod tests {
         let known = Config::default().values();
         for setting in known.keys() {
             assert_eq!(read_settings(&[(&variable(setting), "x")]), [Ok((setting.clone(), "x".to_owned()))]);
-            assert!(!setting.ends_with("_file"), "{setting}: its variable would look like one that names a file");
+            assert!(
+                !setting.ends_with("_file"),
+                "{setting}: its variable would be mistaken for a variable that names a file"
+            );
             let file = format!("{}{FILE_SUFFIX}", variable(setting));
             let message = read_settings(&[(&file, "/no/such/file")]).remove(0).expect_err("the file does not exist");
             assert!(

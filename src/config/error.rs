@@ -1,4 +1,4 @@
-//! Errors of the configuration. Each names the setting, and the source of the invalid value.
+//! Errors of the configuration. Each error names the file, or the setting and the source of its invalid value.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -67,7 +67,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// An environment variable.
     Env(String),
-    /// A file that an environment variable names. It may contain a secret, or may be a different file than the operator intended.
+    /// A file that an environment variable names. It may contain a secret, or may be a different file than the operator
+    /// intended.
     EnvFile { variable: String, path: PathBuf },
     /// A flag on the command line.
     Flag(String),

@@ -18,7 +18,7 @@ const EXAMPLES_FOR_EMPTY: [(&str, &str); 10] = [
     ("node.name", "node-1"),
 ];
 
-/// Returns the example in the form for a variable or a flag.
+/// Returns the example as the text of a variable or a flag.
 pub(super) fn text(setting: &str) -> String {
     match value(setting) {
         Some(Value::String(text)) => text,

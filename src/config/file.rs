@@ -18,16 +18,19 @@ pub(crate) enum ConfigFile {
 }
 
 impl ConfigFile {
+    /// Checks whether the file is a pipe.
     pub(super) fn at(path: PathBuf) -> Self {
         if pipe::is_pipe(&path) { Self::Pipe(path) } else { Self::Followed(path) }
     }
 
+    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::Followed(path) | Self::Pipe(path) => path,
         }
     }
 
+    /// Reads the file as text.
     pub(super) fn read(&self) -> Result<String, ReadError> {
         let bytes = match self {
             Self::Followed(path) => bounded_file::read(path, MAX_BYTES)?,

@@ -1,8 +1,8 @@
 //! Combines the layers of the configuration. In order of precedence: flags, environment variables, the configuration
 //! file, the defaults.
 //!
-//! The defaults contain every setting with its type. If another layer has an unknown setting or a value of another
-//! type, that is an error which names the setting and its source.
+//! The defaults contain every setting with its type. An unknown setting or a value of another type in
+//! another layer is an error. The error names the setting and its source.
 
 #[cfg(test)]
 mod tests;
@@ -49,8 +49,8 @@ impl Layers {
         Ok(layers)
     }
 
-    /// Applies the other layers to this one. Invalid values are skipped; the list has an error for each. If the file
-    /// cannot be read, the result is an error.
+    /// Applies the file, the environment variables and the flags to these values. Invalid values are skipped; the returned
+    /// list has an error for each of them. If the file cannot be read, the result is an error.
     pub(super) fn read(
         mut self,
         file: Option<&ConfigFile>,
@@ -82,19 +82,21 @@ impl Layers {
             .map_err(|(setting, reason)| self.error_for(&setting, &reason))
     }
 
-    /// Returns the configuration with these values. Replaces each invalid value by its default, and adds an error to the list.
+    /// Returns the configuration with these values. Replaces each invalid value by its default, and adds an error to
+    /// the list.
     pub(super) fn config_or_defaults(&mut self, errors: &mut Vec<ConfigError>) -> Config {
-        // `build_config` reports only the first error. So the invalid value is replaced, and the rest is tried again.
+        // `build_config` reports only the first error. After the invalid value is replaced, it is called again.
         loop {
-            let faulty = match build_config(self.settings.iter().map(|(name, (value, _))| (name, value))) {
+            let invalid_setting = match build_config(self.settings.iter().map(|(name, (value, _))| (name, value))) {
                 Ok(config) => return config,
                 Err((setting, reason)) => {
                     errors.push(self.error_for(&setting, &reason));
                     setting
                 }
             };
-            let default = Self::defaults().settings.remove(&faulty).expect("there is a default for every setting");
-            let replaced = self.settings.insert(faulty, default);
+            let default =
+                Self::defaults().settings.remove(&invalid_setting).expect("there is a default for every setting");
+            let replaced = self.settings.insert(invalid_setting, default);
             assert!(replaced.is_some_and(|(_, source)| source != Source::Default), "the defaults are valid");
         }
     }
@@ -134,7 +136,7 @@ impl Layers {
         })
     }
 
-    /// Applies one setting of a file. Errors in other settings are ignored.
+    /// Applies one setting of the file, if the file contains it. Errors in the other settings are ignored.
     pub(super) fn add_alone(&mut self, file: &ConfigFile, setting: &str) -> Result<(), ConfigError> {
         let value = file_values(file)?.into_iter().find(|(name, _)| name == setting);
         value.map_or(Ok(()), |(name, value)| self.set(&name, value, Source::File(file.path().to_owned())))
@@ -175,8 +177,8 @@ impl Layers {
         };
         if !current.0.same_type(&value) {
             let expected = current.0.type_str();
-            let found = value.type_str();
-            let reason = format!("it must be of type {expected}, not {found}, such as {}", example::line(setting));
+            let actual = value.type_str();
+            let reason = format!("it must be of type {expected}, not {actual}, such as {}", example::line(setting));
             return Err(ConfigError::BadValue { setting: setting.to_owned(), from: source, reason });
         }
         *current = (value, source);
@@ -200,7 +202,8 @@ fn describe_toml_error(text: &str, error: &toml::de::Error) -> String {
     format!("{location}{}", error.message().replace('\n', "; "))
 }
 
-/// Builds a configuration from values. The error contains the name of the first setting with an invalid value, and the reason.
+/// Builds a configuration from values. The error contains the name of the first setting with an invalid value, and the
+/// reason.
 pub(super) fn build_config<'v>(
     settings: impl Iterator<Item = (&'v String, &'v Value)>,
 ) -> Result<Config, (String, String)> {
@@ -228,14 +231,14 @@ pub(super) fn build_config<'v>(
 
 /// Returns the values in a table with their dotted names.
 pub(super) fn flatten(table: Table) -> Vec<(String, Value)> {
-    let mut found = Vec::new();
+    let mut values = Vec::new();
     for (name, value) in table {
         match value {
             Value::Table(inner) => {
-                found.extend(flatten(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)));
+                values.extend(flatten(inner).into_iter().map(|(rest, value)| (format!("{name}.{rest}"), value)));
             }
-            value => found.push((name, value)),
+            value => values.push((name, value)),
         }
     }
-    found
+    values
 }

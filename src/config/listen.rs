@@ -17,7 +17,7 @@ pub(crate) enum Listen {
 }
 
 impl Listen {
-    /// Returns the IP address, or `None` for a Unix socket or a socket of systemd.
+    /// Returns the IP address, or `None` for a Unix socket or a socket that systemd opened.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Address(address) => Some(address.ip()),
@@ -25,7 +25,7 @@ impl Listen {
         }
     }
 
-    /// Returns the port in the setting, or `None` for a Unix socket or a socket of systemd.
+    /// Returns the port in the setting, or `None` for a Unix socket or a socket that systemd opened.
     pub(crate) fn port(&self) -> Option<u16> {
         match self {
             Self::Address(address) => Some(address.port()),
@@ -33,7 +33,8 @@ impl Listen {
         }
     }
 
-    /// Returns whether two listeners cannot use these addresses at the same time.
+    /// Returns whether two listeners cannot use these addresses at the same time. With port 0, each listener gets a
+    /// different port.
     pub(crate) fn collides_with(&self, other: &Self) -> bool {
         self == other && !matches!(self, Self::Address(address) if address.port() == 0)
     }

@@ -1,8 +1,8 @@
 //! Parses `log.level`: a level for all targets, and levels for single targets. The target of a log line is the module
 //! that logs it.
 //!
-//! A typing error must not hide errors and audit events. So an unknown word is never read as a target, an unknown
-//! target is refused, and a list without a level for all targets is added to the default.
+//! A typing error must not hide errors and audit events. For this reason, an unknown word is never read as a target, an
+//! unknown target is refused, and a list without a level for all targets is added to the default.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -88,8 +88,9 @@ fn not_a_level(name: &str) -> String {
     if check_target(name).is_ok() {
         return format!("{name} has no level, such as {name}=debug; {FORM}");
     }
-    let known = LEVELS.map(|(name, _)| (name, name)).into_iter().chain(OTHER_NAMES);
-    let suggestion = nearest(name, known).map_or_else(String::new, |suggestion| format!(" did you mean {suggestion}?"));
+    let known_names = LEVELS.map(|(name, _)| (name, name)).into_iter().chain(OTHER_NAMES);
+    let suggestion =
+        nearest(name, known_names).map_or_else(String::new, |suggestion| format!(" did you mean {suggestion}?"));
     format!("{name:?} is not a level;{suggestion} {FORM}")
 }
 
@@ -115,11 +116,11 @@ fn check_target(target: &str) -> Result<(), String> {
     ))
 }
 
-/// Returns the suggestion for the most similar of the known names, if one is similar enough. `known` has pairs of name
-/// and suggestion.
-fn nearest<'n>(name: &str, known: impl Iterator<Item = (&'n str, &'n str)>) -> Option<&'n str> {
+/// Returns the suggestion for the most similar of the known names, if one is similar enough. `known_names` has pairs of
+/// a name and its suggestion.
+fn nearest<'n>(name: &str, known_names: impl Iterator<Item = (&'n str, &'n str)>) -> Option<&'n str> {
     let name = name.to_ascii_lowercase();
-    let distances = known.map(|(known, suggestion)| (strsim::osa_distance(known, &name), suggestion));
+    let distances = known_names.map(|(known, suggestion)| (strsim::osa_distance(known, &name), suggestion));
     let max_distance = (name.len() / 4).clamp(1, 3);
     distances
         .filter(|(distance, _)| *distance <= max_distance)
@@ -157,10 +158,10 @@ mod tests {
         }
         let off = parse("off").expect("a level");
         assert!(!off.would_enable("sealjar::server", &Level::ERROR));
-        let audit_off = parse("sealjar::audit=off").expect("a target of ours");
+        let audit_off = parse("sealjar::audit=off").expect("a target of this program");
         assert!(!audit_off.would_enable(crate::audit::TARGET, &Level::INFO));
         assert!(audit_off.would_enable("sealjar::server", &Level::INFO));
-        assert!(!audit_off.would_enable("salvo_core::server", &Level::INFO), "the default stays for others");
+        assert!(!audit_off.would_enable("salvo_core::server", &Level::INFO), "other targets keep their default levels");
     }
 
     #[test]
@@ -198,13 +199,13 @@ mod tests {
         }
     }
 
-    /// Adds for each source file with log lines the second part of their target.
-    fn add_parts(directory: &Path, found: &mut BTreeSet<String>) {
+    /// Adds the second part of the log target of each source file that contains log lines.
+    fn add_parts(directory: &Path, parts: &mut BTreeSet<String>) {
         const MACROS: [&str; 6] = ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "sampled!("];
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                add_parts(&path, found);
+                add_parts(&path, parts);
                 continue;
             }
             let text = fs::read_to_string(&path).expect("a source");
@@ -213,21 +214,21 @@ mod tests {
                 let path =
                     path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).expect("the path is below src");
                 let part = path.iter().next().and_then(|part| part.to_str()).expect("text");
-                found.insert(part.trim_end_matches(".rs").to_owned());
+                parts.insert(part.trim_end_matches(".rs").to_owned());
             }
             let explicit_targets = code.split("\"sealjar::").skip(1).filter_map(|rest| rest.split('"').next());
-            found.extend(explicit_targets.map(str::to_owned));
+            parts.extend(explicit_targets.map(str::to_owned));
         }
     }
 
     #[test]
     fn the_known_parts_are_those_of_the_sources_with_log_lines() {
-        let mut found = BTreeSet::new();
-        add_parts(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut found);
+        let mut parts = BTreeSet::new();
+        add_parts(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut parts);
         // This file only defines the macro `sampled`.
-        found.remove("log_sampler");
-        found.retain(|part| !part.is_empty());
-        assert_eq!(found, PROGRAM_PARTS.map(str::to_owned).into());
+        parts.remove("log_sampler");
+        parts.retain(|part| !part.is_empty());
+        assert_eq!(parts, PROGRAM_PARTS.map(str::to_owned).into());
     }
 
     #[test]

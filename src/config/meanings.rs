@@ -36,6 +36,7 @@ const MARKDOWN_WIDTH: usize = 120;
 pub(crate) struct Section {
     /// Name of the section. Empty for the top level of the file.
     pub(crate) name: &'static str,
+    /// Description of the section.
     pub(crate) about: String,
     pub(crate) settings: Vec<Setting>,
 }
@@ -45,6 +46,7 @@ pub(crate) struct Section {
 pub(crate) struct Setting {
     /// Dotted name.
     pub(crate) name: String,
+    /// Description of the setting.
     pub(crate) meaning: String,
 }
 
@@ -85,7 +87,8 @@ pub(crate) fn tables() -> String {
     text
 }
 
-/// Breaks a text into lines of at most `width` bytes, each with the prefix. A longer word gets its own line.
+/// Breaks a text into lines of at most `width` bytes, each with the prefix. A word that is longer than a line gets its
+/// own line.
 pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     let mut lines = String::new();
     let mut line = String::new();
@@ -100,7 +103,8 @@ pub(crate) fn wrapped(text: &str, prefix: &str, width: usize) -> String {
     lines
 }
 
-/// Returns the hint for an unknown setting. `format_name` formats the name of the suggested setting.
+/// Returns the hint for an unknown setting. `format_name` converts the name of the suggested setting to the form that the
+/// operator used, such as the name of a variable.
 pub(crate) fn hint_for_unknown(name: &str, format_name: impl Fn(String) -> String) -> String {
     let explain_hint = "`sealjar config --explain` explains all settings";
     if !name.is_empty() && SECTIONS.iter().any(|(section, ..)| *section == name) {
@@ -116,11 +120,11 @@ pub(crate) fn hint_for_unknown(name: &str, format_name: impl Fn(String) -> Strin
 fn nearest(name: &str) -> Option<String> {
     let sections = sections();
     let mut names: Vec<String> =
-        sections.iter().flat_map(|section| &section.settings).map(|s| s.name.clone()).collect();
-    // The section may be missing.
+        sections.iter().flat_map(|section| &section.settings).map(|setting| setting.name.clone()).collect();
+    // The operator may have omitted the section.
     let without_section = names.iter().find(|full| full.rsplit('.').next() == Some(name));
-    if let Some(found) = without_section {
-        return Some(found.clone());
+    if let Some(full_name) = without_section {
+        return Some(full_name.clone());
     }
     names.extend(sections.iter().map(|section| section.name.to_owned()).filter(|name| !name.is_empty()));
     let distances = names.into_iter().map(|known| (strsim::osa_distance(&known, name), known));
@@ -141,10 +145,11 @@ mod tests {
     #[test]
     fn every_setting_has_a_meaning() {
         let sections = sections();
-        let named: Vec<&str> = sections.iter().flat_map(|section| &section.settings).map(|s| s.name.as_str()).collect();
+        let documented: Vec<&str> =
+            sections.iter().flat_map(|section| &section.settings).map(|setting| setting.name.as_str()).collect();
         let settings = Config::default().values();
-        assert_eq!(named.len(), settings.len());
-        assert!(named.iter().all(|name| settings.contains_key(*name)), "{named:?}");
+        assert_eq!(documented.len(), settings.len());
+        assert!(documented.iter().all(|name| settings.contains_key(*name)), "{documented:?}");
         assert!(sections.iter().all(|section| !section.about.is_empty()));
     }
 

@@ -1,4 +1,4 @@
-//! Parses the settings of the pages.
+//! Parses the settings of the pages that Sealjar shows to users, such as the login page.
 
 use super::Pages;
 use super::error::{ConfigError, ErrorFor};

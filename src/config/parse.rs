@@ -1,6 +1,6 @@
 //! Parses a configuration into [`Settings`].
 //!
-//! A setting that is out of its bounds, contradicts another setting or is unsafe prevents the start. The error names
+//! The server does not start if a setting is out of its bounds, contradicts another setting or is unsafe. The error names
 //! the setting and its source.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::store::url::StoreUrl;
 use crate::store::url::without_password;
 use crate::web::origin::LOOPBACK;
 
-/// Maximum length of the name of a node, in characters. The name of a host on Linux has the same maximum.
+/// Maximum length of the name of a node, in characters. Host names on Linux have the same maximum.
 const MAX_NODE_NAME_CHARS: usize = 64;
 
 /// Minimum of `session.copy_detection_memory`, in bytes.
@@ -37,8 +37,8 @@ impl Config {
     /// Parses the settings, which came from these layers. The error is about the first invalid setting.
     pub(crate) fn parse(&self, layers: &Layers) -> Result<Settings, ConfigError> {
         let error_for = |setting: &str, reason: &str| layers.error_for(setting, reason);
-        // sqlx logs at each call that it does not use the password file. `store/password_file.rs` logs it once, with a
-        // remedy. So the log of sqlx is turned off here.
+        // sqlx logs at each call if it does not use the password file. The log of sqlx is turned off here, because
+        // `store/password_file.rs` logs the problem once and with a remedy.
         let store = dispatcher::with_default(&Dispatch::none(), || StoreUrl::parse(&self.store));
         let store = store.map_err(|reason| error_for("store", &reason))?;
         let lifetimes = self.session.parse(&error_for)?;
@@ -169,6 +169,7 @@ impl Config {
 }
 
 impl Session {
+    /// Parses the lifetimes of ordinary and of remembered sessions.
     fn parse(&self, error_for: ErrorFor<'_>) -> Result<Lifetimes, ConfigError> {
         let ordinary = Lifetime::new(self.idle.0, self.absolute.0);
         let remembered = Lifetime::new(self.remembered_idle.0, self.remembered_absolute.0);
@@ -203,6 +204,7 @@ impl Session {
 }
 
 impl PasswordCost {
+    /// Checks the cost of password hashes, and that the memory budget is large enough for the threads.
     fn parse(&self, error_for: ErrorFor<'_>) -> Result<Cost, ConfigError> {
         let cost = self.cost();
         if cost.memory_kib < Cost::MIN_MEMORY_KIB || !cost.is_within_limits() {
@@ -218,6 +220,7 @@ impl PasswordCost {
 }
 
 impl Revocation {
+    /// Returns the maximum age of the revocation list, and the behavior when the list is older.
     const fn freshness(&self) -> Freshness {
         let when_stale = match self.when_stale {
             StaleChoice::Refuse => WhenStale::Refuse,
@@ -228,6 +231,7 @@ impl Revocation {
 }
 
 impl Throttle {
+    /// Returns the rate limits for passwords.
     const fn limits(&self) -> Limits {
         Limits {
             network: Rate { burst: self.network_burst, interval: self.network_interval.0 },

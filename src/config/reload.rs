@@ -10,8 +10,9 @@ use super::error::ConfigError;
 use super::layers::{Layers, build_config, flatten};
 use super::settings::Settings;
 
-/// Settings whose changes take effect without a restart. The other settings configure parts that are created once at
-/// the start. The lifetimes of sessions also need a restart: they must be recorded in the store before they take effect.
+/// Settings whose changes take effect without a restart. The other settings configure parts of the server that are
+/// created once, at the start. The lifetimes of sessions also need a restart: they must be recorded in the store before
+/// they take effect.
 pub(crate) const RELOADABLE_SETTINGS: [&str; 17] = [
     "http.admin_authorities",
     "http.body_timeout",
@@ -34,7 +35,7 @@ pub(crate) const RELOADABLE_SETTINGS: [&str; 17] = [
 /// Prefix of more settings whose changes take effect without a restart.
 pub(crate) const RELOADABLE_GROUP: &str = "throttle.";
 
-/// The values of all settings by dotted name. Equal values have the same form: `30m` and `1800s` are equal.
+/// The values of all settings by dotted name. Equal values have the same text: `30m` and `1800s` are both stored as `30m`.
 pub(crate) type Values = BTreeMap<String, Value>;
 
 /// The difference between two configurations, and the configuration with those changes that need no restart.

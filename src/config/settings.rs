@@ -1,6 +1,6 @@
 //! The parsed settings, in the types of the code that uses them.
 //!
-//! Only [`Config::parse`](super::Config::parse) creates them. So they are within their bounds, safe, and do not
+//! Only [`Config::parse`](super::Config::parse) creates them. They are therefore within their bounds and safe, and do not
 //! contradict each other.
 
 use std::net::SocketAddr;
@@ -86,8 +86,8 @@ impl Settings {
         };
         let mut verify_authorities = self.verify_authorities.clone();
         if verify_authorities.is_empty() {
-            let at_port = |host: &str| port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-            verify_authorities.extend(LOOPBACK.map(at_port));
+            let with_port = |host: &str| port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+            verify_authorities.extend(LOOPBACK.map(with_port));
             let listen_authority = self.listen.ip().zip(port).map(|(ip, port)| SocketAddr::new(ip, port).to_string());
             verify_authorities.extend(listen_authority);
         }

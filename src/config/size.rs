@@ -17,7 +17,7 @@ impl Serialize for Size {
     }
 }
 
-/// Uses the largest unit that represents the size exactly. So a size that was written in this way is printed unchanged.
+/// Uses the largest unit that represents the size exactly: 2048 KiB is printed as `2MiB`.
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = UNITS.into_iter().find(|(_, bytes)| self.0 > 0 && self.0.is_multiple_of(*bytes));

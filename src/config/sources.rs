@@ -61,7 +61,7 @@ impl ConfigSources {
         Ok((layers, config, errors))
     }
 
-    /// Reads one setting. All others have their defaults, and errors in them are ignored. The file is read only if no
+    /// Reads one setting. All other settings have their defaults, and errors in them are ignored. The file is read only if no
     /// other source has the setting.
     pub(crate) fn read_alone(&self, setting: &str) -> Result<(Layers, Config, Vec<ConfigError>), ConfigError> {
         let environment: Vec<_> =
@@ -78,6 +78,7 @@ impl ConfigSources {
         Ok((layers, config, Vec::new()))
     }
 
+    /// Reads all layers. Each invalid value is skipped and has an error in the list.
     fn layers(&self) -> Result<(Layers, Vec<ConfigError>), ConfigError> {
         Layers::with_base(&self.base)?.read(self.file.as_ref(), &self.environment, &self.flags)
     }
@@ -90,16 +91,16 @@ mod tests {
     #[test]
     fn an_empty_variable_names_no_file() {
         let environment = |path: &str| vec![(environment::CONFIG_VARIABLE.to_owned(), path.to_owned())];
-        let origins = |path| ConfigSources::new(None, environment(path), Vec::new());
-        assert_eq!(origins("").file, None);
-        assert_eq!(origins("/a/file").file, Some(ConfigFile::Followed("/a/file".into())));
+        let sources = |path| ConfigSources::new(None, environment(path), Vec::new());
+        assert_eq!(sources("").file, None);
+        assert_eq!(sources("/a/file").file, Some(ConfigFile::Followed("/a/file".into())));
     }
 
     #[test]
     fn a_value_in_a_file_is_followed_without_a_configuration_file() {
-        let origins = |name: &str| ConfigSources::new(None, vec![(name.to_owned(), "/a/file".to_owned())], Vec::new());
-        assert!(origins("SEALJAR_STORE_FILE").is_followed());
-        assert!(!origins("SEALJAR_STORE").is_followed());
+        let sources = |name: &str| ConfigSources::new(None, vec![(name.to_owned(), "/a/file".to_owned())], Vec::new());
+        assert!(sources("SEALJAR_STORE_FILE").is_followed());
+        assert!(!sources("SEALJAR_STORE").is_followed());
     }
 
     #[test]
@@ -111,8 +112,8 @@ mod tests {
         };
         let environment = vec![("SEALJAR_KEYS__DIR".to_owned(), "environment".to_owned())];
         let base = ["store", "keys.dir", "pages.home"].map(|setting| flag("--demo", setting, "sqlite://base")).to_vec();
-        let origins = ConfigSources::new(None, environment, vec![flag("--set", "pages.home", "/flag")]).with_base(base);
-        let (layers, config) = origins.read().expect("the configuration is valid");
+        let sources = ConfigSources::new(None, environment, vec![flag("--set", "pages.home", "/flag")]).with_base(base);
+        let (layers, config) = sources.read().expect("the configuration is valid");
         assert_eq!((config.store.as_str(), config.pages.home.as_str()), ("sqlite://base", "/flag"));
         assert_eq!(config.keys.dir.to_str(), Some("environment"));
         assert_eq!(*layers.source("store"), crate::config::error::Source::Flag("--demo".to_owned()));
@@ -133,8 +134,8 @@ mod tests {
             flag("session.absolute", "3h"),
         ];
         let environment = vec![("SEALJAR_STORE_FILE".to_owned(), "/no/such/file".to_owned())];
-        let origins = ConfigSources::new(None, environment, flags);
-        let (layers, config, errors) = origins.read_usable().expect("there is no file to read");
+        let sources = ConfigSources::new(None, environment, flags);
+        let (layers, config, errors) = sources.read_usable().expect("there is no file to read");
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         for setting in ["store", "no.such", "session.idle", "http.listen", "password.queue"] {
             assert!(errors.iter().any(|error| error.contains(setting)), "{setting}: {errors:?}");
@@ -143,6 +144,6 @@ mod tests {
         assert_eq!(config.session.absolute.to_string(), "3h", "the valid value is used");
         assert_eq!(config.session.idle, Config::default().session.idle);
         assert!(config.parse(&layers).is_ok());
-        assert!(origins.read().is_err());
+        assert!(sources.read().is_err());
     }
 }

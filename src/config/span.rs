@@ -15,7 +15,7 @@ impl Serialize for Span {
     }
 }
 
-/// Uses the largest unit that represents the duration exactly. So a duration that was written in this way is printed unchanged.
+/// Uses the largest unit that represents the duration exactly. `90m` is printed unchanged, and `120m` as `2h`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();

@@ -1,8 +1,8 @@
 //! Proposes a cost for which a hash takes about a given time on this machine, for `sealjar users calibrate`.
 //!
-//! The cost first uses as much memory as allowed, and only then more passes, as in
-//! [RFC 9106 section 4](https://www.rfc-editor.org/rfc/rfc9106#section-4). It is never lower than OWASP recommends, even
-//! on a slow machine.
+//! The memory is increased to the allowed maximum before the number of passes is increased, as recommended in
+//! [RFC 9106 section 4](https://www.rfc-editor.org/rfc/rfc9106#section-4). Even on a slow machine, the cost is
+//! never lower than a recommendation of OWASP.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(crate) fn propose(
 ) -> (Cost, Duration) {
     let mut cost = MIN_COST;
     let mut time = measure(MIN_COST);
-    // The time is only roughly proportional to the work. So the estimate is repeated with each new measurement.
+    // The time is only roughly proportional to the work, so the estimate is repeated with each new measurement.
     for _ in 0..3 {
         let target_work = target.as_secs_f64() / time.as_secs_f64().max(1e-6) * cost.work() as f64;
         let work = (target_work as u64).clamp(MIN_COST.work(), Cost::MAX_WORK);

@@ -71,6 +71,7 @@ impl From<OutOfMemory> for CheckerError {
     }
 }
 
+/// A job for a thread. The result is sent to `reply`.
 enum Job {
     Verify {
         password: Password,
@@ -96,10 +97,11 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Starts the threads. `queue` is the capacity for each [`Priority`]. The part of `budget_kib` that the threads do not
-    /// need is lent for checks of stored hashes whose memory is larger than the configured one.
-    pub(crate) fn start(cost: Cost, threads: u32, queue: usize, budget_kib: u32) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::new(queue, Budget::new(cost, threads, budget_kib)));
+    /// Starts the threads. `queue_capacity` is the maximum number of waiting jobs of each [`Priority`]. `budget_kib` is the
+    /// total memory. The part that is not needed for the configured cost is used for checks of stored hashes that need
+    /// more memory than the configured cost.
+    pub(crate) fn start(cost: Cost, threads: u32, queue_capacity: usize, budget_kib: u32) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::new(queue_capacity, Budget::new(cost, threads, budget_kib)));
         for number in 0..threads {
             let shared = shared.clone();
             let name = format!("{THREAD_NAME_PREFIX}{number}");
@@ -122,18 +124,18 @@ impl Checker {
     /// that matches no password, which takes the same time.
     pub(crate) async fn verify(
         &self,
-        lane: Priority,
+        priority: Priority,
         password: Password,
         stored: Option<String>,
         may_sign_in: bool,
     ) -> Result<Verdict, CheckerError> {
         let (reply, verdict) = oneshot::channel();
-        self.shared.jobs.push(lane, Job::Verify { password, stored, may_sign_in, reply })?;
+        self.shared.jobs.push(priority, Job::Verify { password, stored, may_sign_in, reply })?;
         verdict.await.unwrap_or(Err(CheckerError::Failed))
     }
 
-    /// Hashes a new password, unless it is too common. The job counts as that of a known client, because the client has
-    /// just sent the correct old password.
+    /// Hashes a new password, unless it is too common. The job has the priority of a known client, because the
+    /// client has just sent the correct old password.
     pub(crate) async fn hash_new(
         &self,
         password: Password,
@@ -145,7 +147,7 @@ impl Checker {
         hash.await.unwrap_or(Err(CheckerError::Failed))
     }
 
-    /// Occupies a thread until the sender is dropped. With a single thread, no password is checked meanwhile.
+    /// Occupies a thread until the sender is dropped. If there is only one thread, no password is checked until then.
     #[cfg(test)]
     pub(crate) fn hold_thread(&self) -> std::sync::mpsc::SyncSender<()> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(0);
@@ -171,9 +173,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(queue: usize, budget: Budget) -> Self {
+    fn new(queue_capacity: usize, budget: Budget) -> Self {
         let free_memory = FreeList::new(budget.cost.blocks());
-        Self { jobs: Queue::new(queue), free_memory, spare_memory: SpareMemory::new(budget.spare_kib), budget }
+        Self { jobs: Queue::new(queue_capacity), free_memory, spare_memory: SpareMemory::new(budget.spare_kib), budget }
     }
 
     /// Runs `compute` with the most recently used memory, and returns the memory to the free list. A panic frees the memory.
@@ -192,8 +194,9 @@ impl Shared {
     /// Waits for a job, and frees unused memory while it waits. Returns `None` if the queue is closed and empty.
     fn next_job(&self) -> Option<Job> {
         loop {
-            // Without a timeout, only a job wakes a thread. A thread that has returned memory to the list waits with a timeout
-            // afterwards. So while there is memory to free, at least one thread waits with a timeout.
+            // A thread that waits without a timeout is woken only by a job. A thread that has returned memory to the
+            // free list then waits with a timeout. While the list contains memory, at least one thread therefore waits
+            // with a timeout.
             let timeout = (!self.free_memory.is_empty()).then_some(IDLE_MEMORY_TIMEOUT);
             match self.jobs.pop(timeout) {
                 Next::Job(job) => return Some(job),
@@ -236,7 +239,7 @@ fn do_jobs(shared: &Shared) {
             }
             Job::Verify { .. } | Job::HashNew { .. } => {}
             #[cfg(test)]
-            Job::Hold(until) => until.iter().for_each(drop),
+            Job::Hold(receiver) => receiver.iter().for_each(drop),
         }
     }
 }

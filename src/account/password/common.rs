@@ -5,10 +5,10 @@
 //! The number of guesses that an attacker needs is estimated with [zxcvbn](https://docs.rs/zxcvbn).
 //!
 //! * Digits and punctuation that are added at the start and end of a common password do not make it acceptable. There is one
-//!   exception: the added characters alone would be an acceptable password.
+//!   exception: the password is accepted if the added characters alone are an acceptable password.
 //! * The time is bounded, because this runs on the threads that hash. zxcvbn tries every combination of the letters
 //!   that digits and punctuation can replace ("4" for "a"), on every part of the text, with every word of the account.
-//!   So this module limits the number of combinations, the length of the text, and the number and length of those
+//!   This module therefore limits the number of combinations, the length of the text, and the number and length of those
 //!   words.
 
 use zeroize::Zeroizing;
@@ -18,8 +18,8 @@ use super::super::{BadPassword, Password, Profile, normalize};
 
 /// Minimum number of guesses that an attacker needs for an acceptable password.
 const MIN_GUESSES: u64 = 10_000;
-/// Maximum number of characters that are given to zxcvbn. Of a longer text, zxcvbn gets the
-/// first and the last characters separately.
+/// Maximum number of characters that are given to zxcvbn. For a longer text, zxcvbn inspects the first and the last
+/// characters separately.
 const MAX_ESTIMATED_CHARS: usize = 40;
 /// Maximum number of combinations of substitutions that zxcvbn may try.
 const MAX_COMBINATIONS: usize = 32;
@@ -63,6 +63,7 @@ pub(crate) fn check_uncommon(password: &Password, profile: &Profile) -> Result<(
 struct AccountWords(Vec<String>);
 
 impl AccountWords {
+    /// Collects the words of an account.
     fn of(profile: &Profile) -> Self {
         let name = profile.display_name.as_str();
         let email = profile.email.as_str();
@@ -74,10 +75,10 @@ impl AccountWords {
 
     /// Returns whether the text is common, with or without digits and punctuation at its ends.
     fn is_common(&self, text: &str) -> bool {
-        if self.is_common_as_is(text) {
+        if self.is_common_unchanged(text) {
             return true;
         }
-        // Remove the added characters. Of a repetition, only one unit is inspected.
+        // Remove the added characters. If the text is a repetition, only its repeated unit is inspected.
         let is_added = |c: char| !c.is_alphabetic();
         let unit = repeated_unit(text);
         let without_end = unit.trim_end_matches(is_added);
@@ -89,18 +90,19 @@ impl AccountWords {
         // The exception: the added characters alone are an acceptable password.
         let start = &unit[..unit.len() - without_start.len()];
         let added = Password::new(format!("{start}{}", &unit[without_end.len()..]).into());
-        if added.check_new().is_ok() && !self.is_common_as_is(added.expose_text()) {
+        if added.check_new().is_ok() && !self.is_common_unchanged(added.expose_text()) {
             return false;
         }
-        // A symbol at one end can replace a letter, as in "$ummer1". So the text is also tried with one end kept.
+        // A symbol at one end can replace a letter, as in "$ummer1". The text is therefore also tried with only the start
+        // or only the end removed.
         [stem, without_end, without_start].into_iter().any(|stem| {
             let is_long = stem.chars().count() >= MIN_STEM_CHARS;
-            self.contains(stem) || (is_long && self.is_common_as_is(stem))
+            self.contains(stem) || (is_long && self.is_common_unchanged(stem))
         })
     }
 
     /// Returns whether the text is common without any change.
-    fn is_common_as_is(&self, text: &str) -> bool {
+    fn is_common_unchanged(&self, text: &str) -> bool {
         let count = text.chars().count();
         if self.contains(text) {
             true
@@ -133,7 +135,7 @@ impl AccountWords {
 
 /// Returns the shortest text of which `text` is a repetition, or `text` itself if it is not a repetition.
 fn repeated_unit(text: &str) -> &str {
-    // Compares bytes, because `bytes.len() - n` may not be the boundary of a character.
+    // Compares bytes and not characters, because `bytes.len() - n` may be inside a character.
     let bytes = text.as_bytes();
     let is_period = |n: &usize| bytes.len().is_multiple_of(*n) && bytes[*n..] == bytes[..bytes.len() - n];
     let mut lengths = text.char_indices().map(|(index, _)| index).skip(1);
@@ -148,8 +150,8 @@ fn combinations(text: &str) -> usize {
     SUBSTITUTIONS.iter().map(|(_, symbols)| choices(symbols)).product()
 }
 
-/// Replaces each symbol by the first letter that it can stand for. Digits stay, so that years and rows of keys are
-/// recognised: all ten digits together have at most [`MAX_COMBINATIONS`] combinations.
+/// Replaces each symbol by the first letter for which it can be used. Digits are not replaced, so that years and rows
+/// of keys are recognised: all ten digits together have at most [`MAX_COMBINATIONS`] combinations.
 fn with_letters_for_symbols(text: &str) -> Zeroizing<String> {
     let letter =
         |c: char| SUBSTITUTIONS.iter().find(|(_, symbols)| symbols.contains(c)).map_or(c, |(letter, _)| *letter);
@@ -264,9 +266,9 @@ mod tests {
 
     #[test]
     fn no_text_has_more_than_the_maximum_of_combinations() {
-        let all: String = SUBSTITUTIONS.iter().map(|(_, symbols)| *symbols).collect();
-        assert!(combinations(&all) > 1000);
-        assert!(combinations(&with_letters_for_symbols(&all)) <= MAX_COMBINATIONS);
+        let all_symbols: String = SUBSTITUTIONS.iter().map(|(_, symbols)| *symbols).collect();
+        assert!(combinations(&all_symbols) > 1000);
+        assert!(combinations(&with_letters_for_symbols(&all_symbols)) <= MAX_COMBINATIONS);
         assert_eq!(&*with_letters_for_symbols("P@$$w0rd(1!|"), "Passw0rdc1ii");
         for common in ["!@#$%^&*()_+", "1q2w3e4r5t6y7u8i9o0p", "P@$$w0rd!"] {
             assert!(combinations(common) <= MAX_COMBINATIONS, "{common} is not changed");

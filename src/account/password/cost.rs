@@ -21,14 +21,16 @@ impl Cost {
     /// Pairs of memory in KiB and number of passes that OWASP recommends. All have about the same strength. See the
     /// [cheat sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id).
     const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::MIN_MEMORY_KIB, 5)];
-    /// Maximum memory of a stored hash. A higher value is a mistake, or an attack by somebody who can write to the database.
+    /// Maximum memory of a stored hash. A higher value was written by mistake, or by an attacker with write access
+    /// to the database.
     pub(super) const MAX_MEMORY_KIB: u32 = 1 << 18;
     /// Maximum work of a stored hash, in blocks. See [`Self::work`].
     pub(super) const MAX_WORK: u64 = 1 << 21;
     const MAX_LANES: u32 = 16;
     /// Number of [fractions](Self::fraction) that together have about the work of one hash.
     const FRACTIONS_PER_HASH: u64 = 200;
-    /// Maximum work of a stored hash, as a multiple of the configured work. A hash with more work is replaced at the next login.
+    /// Maximum work of a stored hash, as a multiple of the configured work. A hash with more work is replaced at the
+    /// next login.
     const MAX_WORK_RATIO: u64 = 2;
 
     /// Returns the number of blocks that are computed: memory times passes. The time of a hash is about proportional to it.
@@ -86,13 +88,13 @@ impl Cost {
     }
 }
 
-/// The memory for hashing. Each thread has memory for the configured cost. The rest is lent to threads that check a
+/// The memory for hashing. Each thread has memory for the configured cost. The rest can be reserved by threads that check a
 /// stored hash which needs more memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     /// Configured cost.
     pub(super) cost: Cost,
-    /// Memory in addition to that of the threads.
+    /// Memory in KiB that the threads do not need for the configured cost.
     pub(super) spare_kib: u32,
 }
 
@@ -112,7 +114,8 @@ impl Budget {
         memory_kib.saturating_sub(self.cost.memory_kib).saturating_sub(self.spare_kib)
     }
 
-    /// Returns the memory that the check of a stored hash of this cost needs in addition to that of a thread.
+    /// Returns the memory in KiB that the check of a stored hash of this cost needs in addition to the memory for the
+    /// configured cost.
     pub(super) fn extra_kib(self, stored: Cost) -> u32 {
         stored.memory_kib.saturating_sub(self.cost.memory_kib)
     }

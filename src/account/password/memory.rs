@@ -1,9 +1,9 @@
 //! The working memory of Argon2: 19 MiB for each hash, with the default cost.
 //!
-//! It is allocated when a hash needs it, and freed after a period without use. Freed memory must be returned to the
+//! The memory is allocated when a hash needs it, and freed after a period without use. Freed memory must be returned to the
 //! kernel, but glibc keeps freed allocations of up to 32 MiB for later use
-//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). So each allocation is larger than
-//! that. Only the part that a hash needs is written; the rest is address space, and the kernel provides no memory for
+//! ([`M_MMAP_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). Each allocation is therefore larger
+//! than 32 MiB. Only the part that a hash needs is written; the rest is address space, and the kernel provides no memory for
 //! it.
 
 use std::fmt;
@@ -36,8 +36,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Returns this many blocks. Allocates them if [`Self::reserve`] has not. If that allocation fails, the process
-    /// aborts, as with every infallible allocation in Rust.
+    /// Returns this many blocks. Allocates them if [`Self::reserve`] has not allocated enough blocks. If that
+    /// allocation fails, the process aborts, as with every infallible allocation in Rust.
     pub(super) fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.len() < count {
             self.0 = Vec::with_capacity(count.max(MIN_RESERVED_BLOCKS));
@@ -48,17 +48,18 @@ impl Memory {
 }
 
 /// A free list of memory that no hash uses at the moment. The memory that was used most recently is reused first, so
-/// that the rest stays unused and is freed. The process keeps only as much memory as concurrent hashes need.
+/// that the rest is not used again and is freed. The process keeps only as much memory as concurrent hashes need.
 pub(super) struct FreeList {
     unused: Mutex<Vec<Unused>>,
     /// Maximum size of memory in the list. Larger memory, for a stored hash of higher cost, is freed after its use.
     max_blocks: usize,
 }
 
+/// Memory in the free list.
 struct Unused {
     memory: Memory,
     /// Time of the last use, from the boot clock.
-    since: Duration,
+    last_used: Duration,
 }
 
 impl FreeList {
@@ -74,13 +75,13 @@ impl FreeList {
     /// Adds memory after its use at the time `now`, unless it is empty or too large.
     pub(super) fn put(&self, memory: Memory, now: Duration) {
         if (1..=self.max_blocks).contains(&memory.0.len()) {
-            self.unused().push(Unused { memory, since: now });
+            self.unused().push(Unused { memory, last_used: now });
         }
     }
 
     /// Frees the memory that has not been used after this instant.
     pub(super) fn free_unused_since(&self, instant: Duration) {
-        self.unused().retain(|unused| unused.since > instant);
+        self.unused().retain(|unused| unused.last_used > instant);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,7 +124,7 @@ mod tests {
     fn an_allocation_that_is_too_large_is_an_error() {
         let mut memory = Memory::default();
         assert_eq!(memory.reserve(usize::MAX / size_of::<Block>()), Err(OutOfMemory));
-        assert_eq!(memory.reserve(8), Ok(()), "it can be used after the error");
+        assert_eq!(memory.reserve(8), Ok(()), "the memory can be used after the error");
     }
 
     #[test]
@@ -139,6 +140,6 @@ mod tests {
         assert!(free.is_empty(), "the other memory was not used after this instant");
         free.put(memory(10), second * 4);
         free.put(Memory::default(), second * 5);
-        assert!(free.is_empty(), "memory that is too large or empty is not kept");
+        assert!(free.is_empty(), "memory that is too large or empty is not added to the list");
     }
 }

@@ -1,6 +1,6 @@
 //! The queue of jobs for the password threads, with two priority classes ([`Priority`]) that have separate, bounded queues.
 //!
-//! Jobs of clients that are known to the account are taken first. So unknown clients that fill their queue cannot
+//! Jobs of clients that are known to the account are taken first. Unknown clients that fill their queue therefore cannot
 //! prevent the login of a user from a known network.
 
 use std::collections::VecDeque;
@@ -26,6 +26,7 @@ pub(crate) enum Priority {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<J> {
     Job(J),
+    /// No job was added within the timeout.
     TimedOut,
     /// The queue is closed and empty.
     Closed,
@@ -52,10 +53,10 @@ impl<J> Queue<J> {
         Self { state: Mutex::new(state), changed: Condvar::new(), capacity }
     }
 
-    /// Adds a job at the end of the queue of its priority class.
-    pub(super) fn push(&self, lane: Priority, job: J) -> Result<(), Overloaded> {
+    /// Adds a job to the queue of its priority class. Returns an error if this queue is full.
+    pub(super) fn push(&self, priority: Priority, job: J) -> Result<(), Overloaded> {
         let mut state = self.state();
-        let jobs = match lane {
+        let jobs = match priority {
             Priority::Known => &mut state.known,
             Priority::Unknown => &mut state.unknown,
         };
@@ -67,7 +68,7 @@ impl<J> Queue<J> {
         Ok(())
     }
 
-    /// Returns the numbers of waiting jobs of known and of unknown clients, and the maximum of each.
+    /// Returns the numbers of waiting jobs of known and of unknown clients, and the capacity of each queue.
     pub(super) fn waiting(&self) -> ([usize; 2], usize) {
         let state = self.state();
         ([state.known.len(), state.unknown.len()], self.capacity)

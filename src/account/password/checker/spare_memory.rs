@@ -1,24 +1,26 @@
-//! The memory that is lent to threads which check a stored hash that needs more memory than the configured cost.
+//! Limits the additional memory of threads that check a stored hash which needs more memory than the configured cost.
 //!
-//! It is a counting semaphore in KiB: it limits the amount of memory, and allocates none.
+//! [`SpareMemory`] is a counting semaphore in KiB. It only counts the memory; [`Argon2id`](super::Argon2id) allocates it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The memory that can be lent. A thread reserves a part of it for the check of one password.
+/// The amount of memory that can be reserved. A thread reserves a part for the check of one password.
 #[derive(Debug)]
 pub(super) struct SpareMemory {
     free_kib: Mutex<u32>,
-    returned: Condvar,
+    /// Notified when a reservation is released.
+    released: Condvar,
 }
 
 impl SpareMemory {
     pub(super) const fn new(total_kib: u32) -> Self {
-        Self { free_kib: Mutex::new(total_kib), returned: Condvar::new() }
+        Self { free_kib: Mutex::new(total_kib), released: Condvar::new() }
     }
 
-    /// Waits until this much memory is free, and reserves it. `kib` must not be more than the total, or the wait never ends.
+    /// Waits until `kib` KiB are free, and reserves them. `kib` must not be more than the total; otherwise the wait
+    /// never ends.
     pub(super) fn reserve(&self, kib: u32) -> Reservation<'_> {
-        let free_kib = self.returned.wait_while(self.free_kib(), |free| *free < kib);
+        let free_kib = self.released.wait_while(self.free_kib(), |free| *free < kib);
         *free_kib.unwrap_or_else(PoisonError::into_inner) -= kib;
         Reservation { spare: self, kib }
     }
@@ -28,7 +30,7 @@ impl SpareMemory {
     }
 }
 
-/// A reserved part of the memory. Dropping it returns the part.
+/// A reserved part of the memory. Dropping the reservation makes the part available again.
 pub(super) struct Reservation<'s> {
     spare: &'s SpareMemory,
     kib: u32,
@@ -37,7 +39,7 @@ pub(super) struct Reservation<'s> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         *self.spare.free_kib() += self.kib;
-        self.spare.returned.notify_all();
+        self.spare.released.notify_all();
     }
 }
 

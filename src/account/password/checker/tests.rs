@@ -52,11 +52,11 @@ async fn memory_of_the_configured_size_is_kept_for_the_next_job() {
             .await
             .expect("the password is checked");
     };
-    assert!(checker.shared.free_memory.is_empty(), "nothing is allocated before the first job");
+    assert!(checker.shared.free_memory.is_empty(), "no memory is allocated before the first job");
     check(None).await;
     assert!(!checker.shared.free_memory.is_empty());
     check(Some(costly)).await;
-    assert!(checker.shared.free_memory.is_empty(), "larger memory is not kept");
+    assert!(checker.shared.free_memory.is_empty(), "larger memory is not added to the list");
 }
 
 #[test]
