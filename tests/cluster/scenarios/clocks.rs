@@ -1,6 +1,6 @@
-//! Nodes whose wall clocks differ by almost a minute, the maximum that is allowed. Each differs from PostgreSQL's clock by
-//! half of that. No live session is refused because of it. An ended session is never accepted again, neither at once nor
-//! after the node with the fast clock has pruned its entry.
+//! Nodes whose wall clocks differ by almost a minute, the maximum that is allowed. Each node's clock differs from
+//! PostgreSQL's clock by half of the maximum. No live session is refused because of the difference. A revoked session is never
+//! accepted again, even after the node with the fast clock has pruned the revocation.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -84,7 +84,7 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
     // The live session expires after two minutes at most, although it was sealed with a fast clock: on all nodes, the time is
     // never earlier than `pruned_through` of the fast node.
     assert!(accepted_at.contains(&40) && !accepted_at.contains(&200), "{accepted_at:?}");
-    // Entries that expired after the last pruning are removed by one of the next ones, which are a minute apart.
+    // Entries that expired after the last pruning are removed by a later pruning. Nodes prune once a minute.
     let mut passed = 400;
     while database.sql("SELECT count(*) FROM revocation") != "0" {
         assert!(passed < 4_000, "some entries are never removed");
@@ -116,7 +116,7 @@ async fn settled(node: &Server<'_>, session: &Session) -> String {
         if verdict != "503 stale" {
             return verdict;
         }
-        assert!(Instant::now() < deadline, "the node stays stale");
+        assert!(Instant::now() < deadline, "the node is still stale");
     }
 }
 

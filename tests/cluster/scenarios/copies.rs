@@ -12,31 +12,32 @@ use crate::{load_permit, nodes};
 const BOUND: Duration = Duration::from_secs(1);
 /// Minutes between two renewals.
 const INTERVAL: u32 = 5;
-/// Nodes of the owner and of the thief at each renewal, which are repeated; and the last renewal at which the copy must be
-/// detected.
+/// Schedules. Each has the nodes of the owner and of the thief at each renewal, which are repeated, and the number of the renewal
+/// at which the copy must be detected at the latest.
 const SCHEDULES: [(&[[usize; 2]], usize); 4] = [
     (&[[0, 0]], 3),
-    // Owner and thief change places at each renewal.
+    // Owner and thief swap their nodes at each renewal.
     (&[[0, 1], [1, 0]], 3),
     // The thief changes the node half as often as the owner.
     (&[[0, 0], [1, 0], [0, 1], [1, 1]], 3),
     (&[[0, 1], [1, 1], [0, 1], [0, 0], [1, 0]], 4),
 ];
 
-/// The wall clock of the nodes.
+/// Wall clock of both nodes, which the test sets.
 struct Clock<'h> {
     home: &'h Home,
     minutes: u32,
 }
 
 impl Clock<'_> {
+    /// Moves the clock forward.
     fn pass(&mut self, minutes: u32) {
         self.minutes += minutes;
         write_clock(&self.home.path("clock"), &format!("+{}m", self.minutes));
     }
 }
 
-/// Starts two nodes with one wall clock, and returns them with the clock. It may be ahead of PostgreSQL's clock while they run.
+/// Starts two nodes with one wall clock, and returns them with the clock. The clock may be ahead of PostgreSQL's clock while they run.
 fn start_two(home: &Home) -> ([Server<'_>; 2], Clock<'_>) {
     let mut clock = Clock { home, minutes: 0 };
     clock.pass(0);
@@ -46,9 +47,9 @@ fn start_two(home: &Home) -> ([Server<'_>; 2], Clock<'_>) {
 
 /// Requests a page, and stores the cookie that the response sets. Returns the verdict.
 async fn visit(node: &Server<'_>, session: &mut Session) -> String {
-    let answer = node.get("/auth/status", &session.cookie()).await;
-    let verdict = answer.verdict();
-    *session = answer.session.unwrap_or_else(|| session.clone());
+    let response = node.get("/auth/status", &session.cookie()).await;
+    let verdict = response.verdict();
+    *session = response.session.unwrap_or_else(|| session.clone());
     verdict
 }
 
@@ -72,8 +73,8 @@ async fn a_copy_that_one_node_notices_is_refused_by_both() {
         for places in schedule.iter().cycle().take(last) {
             renewals += 1;
             clock.pass(INTERVAL);
-            for (holder, place) in holders.iter_mut().zip(places) {
-                visit(&nodes[*place], holder).await;
+            for (holder, node_index) in holders.iter_mut().zip(places) {
+                visit(&nodes[*node_index], holder).await;
             }
             if detected(&nodes).await > before {
                 break;
@@ -103,10 +104,10 @@ async fn a_lone_client_of_two_nodes_keeps_its_session() {
         clock.pass(INTERVAL);
         // Requests with the same token, as if they were sent at the same time. The responses of every fifth round are lost.
         let before = session.clone();
-        for place in [round % 3 % 2, (round + 1) % 2, round % 2] {
+        for node_index in [round % 3 % 2, (round + 1) % 2, round % 2] {
             let mut sibling = before.clone();
-            assert_eq!(visit(&nodes[place], &mut sibling).await, "200", "round {round}");
-            assert_ne!(sibling, before, "round {round}: renewed");
+            assert_eq!(visit(&nodes[node_index], &mut sibling).await, "200", "round {round}");
+            assert_ne!(sibling, before, "round {round}: the session was not renewed");
             if round % 5 > 0 {
                 session = sibling;
             }

@@ -1,4 +1,4 @@
-//! Failover from the primary to a standby. If the standby confirms commits, no confirmed logout is lost. If it does not,
+//! Failover from the primary to a standby. If commits wait for the standby, no confirmed logout is lost. Otherwise
 //! commits may be lost, and `sealjar store restored` ends the affected sessions. No node is restarted.
 
 use std::sync::Arc;

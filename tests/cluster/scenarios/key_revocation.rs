@@ -1,5 +1,5 @@
-//! Revocation of a key on one node while the key files of the other nodes do not change: the other nodes read it from the
-//! log. If that is not possible, the command reports it.
+//! Revocation of a key on one node while the key files of the other nodes do not change: the other nodes read the
+//! revocation from the log. If that is not possible, the command reports this.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn kid(home: &Home) -> String {
     active["kid"].as_str().expect("text").to_owned()
 }
 
-/// Returns the reports of the nodes, as soon as there are `wanted` of them.
+/// Waits until the store has `wanted` reports of nodes, and returns them.
 fn reports(home: &Home, wanted: usize) -> Vec<Value> {
     loop {
         let status: Value = serde_json::from_slice(&home.run(&["keys", "status", "--json"]).stdout).expect("JSON");

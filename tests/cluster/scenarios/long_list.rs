@@ -1,5 +1,5 @@
 //! Many revocations: the start time and the memory of a node with a million of them, and the propagation of thousands of
-//! logouts a second to all nodes.
+//! logouts per second to all nodes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ async fn loads_a_million_revocations() {
     );
 }
 
-/// Interval of logouts whose propagation to the other nodes is measured: one of 50.
+/// Number of logouts for each logout whose propagation to the other nodes is measured.
 const MEASURED_INTERVAL: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ fn take<'s>(next: &AtomicUsize, sessions: &'s [Session]) -> Option<(usize, &'s S
     sessions.get(number).map(|session| (number, session))
 }
 
-/// Checks each session on the two other nodes until it is refused. Returns the times that this took.
+/// Checks each session on the two other nodes until it is refused. Returns the time that each refusal took.
 fn measure_lags(hosts: [&str; 3], followed: Receiver<Follow>) -> Vec<Duration> {
     let mut wires = hosts.map(Wire::to);
     let mut lags = Vec::new();

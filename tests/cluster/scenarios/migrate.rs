@@ -1,5 +1,5 @@
-//! `sealjar migrate` to PostgreSQL, from PostgreSQL, and between two of its databases: live sessions stay live, ended
-//! sessions stay ended, and `kill -9` during the migration does no harm.
+//! `sealjar migrate` to PostgreSQL, from PostgreSQL, and between two PostgreSQL databases. Live sessions stay live,
+//! revoked sessions stay revoked, and a migration that was stopped with `kill -9` can be repeated.
 
 use std::process::Stdio;
 
@@ -85,7 +85,7 @@ async fn migrates_to_another_database_and_back_to_a_file() {
     stop(nodes);
     for (from, to) in [(first.as_str(), second.as_str()), (&second, "sqlite://back.db")] {
         home.run_ok(&["migrate", "--from", from, "--to", to]);
-        // `--set` overrides the store in the home's configuration.
+        // `--set` overrides the store in the configuration of the home directory.
         let [old, new] = [from, to].map(|url| format!("store={url}"));
         let server = home.start_with(&["--set", &new], &[]);
         server.until_status(&live, "200").await;

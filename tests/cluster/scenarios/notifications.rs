@@ -1,4 +1,5 @@
-//! Loss of notifications: their connection may be closed, or may be silent for a long time. Followers continue to poll.
+//! Loss of notifications: the connection for notifications may be closed, or may deliver nothing for a long time. Followers
+//! continue to poll.
 
 use std::time::Duration;
 

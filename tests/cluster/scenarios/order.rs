@@ -1,5 +1,6 @@
 //! Order of the log: no node misses a row that is committed late with a smaller number, or a row that has the number of a
-//! lost row. Also, a node does not treat a row that it has only read as durable, because its commit may have been too late.
+//! lost row. A row that a node has only read is not durable for this node, because the
+//! commit of the row may have been too late.
 
 use std::fmt::Write;
 
@@ -84,7 +85,7 @@ async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
         for session in &sessions {
             until_all(&nodes, session, "401 revoked").await;
         }
-        // The same, but the new rows are from logouts on the nodes.
+        // This case loses rows in the same way, but the new rows are from logouts on the nodes.
         sign_out_five(&nodes, &factory).await;
         database.sql(&format!("BEGIN; {lost} COMMIT;"));
         for number in 0..refilled {

@@ -1,5 +1,5 @@
-//! Recording and pruning, which a node does once a minute in addition to its polls: it does not make the list stale, even if
-//! a commit takes long, and its cost depends on the number of deleted rows, not on the size of the table.
+//! Recording and pruning, which a node does once a minute in addition to its polls. They do not make the list stale, even if
+//! a commit takes long. The cost of pruning depends on the number of deleted rows, not on the size of the table.
 
 use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Home, Server, wait_until};
@@ -16,7 +16,7 @@ const AFTER: &str = "+29s";
 async fn a_commit_that_hangs_makes_no_list_stale() {
     let _permit = load_permit().await;
     let database = Postgres::start();
-    // The maximum staleness is shorter than the commit takes.
+    // The commit takes longer than the maximum staleness.
     let home = nodes::home(&database, &["revocation.max_staleness=3s", "postgres.statement_timeout=4s"]);
     let mut node = start(&home);
     let live = node.login("alice").await;

@@ -23,8 +23,8 @@ async fn sessions_open_on_every_node_through_immediate_rotations() {
     rotate_repeatedly(&home, &nodes, &["keys", "rotate", "--activate-in", "0s"], reduced_or_stated(5, 20)).await;
 }
 
-/// Each node has its own key directory, which is updated with a different delay, as by rsync, a configuration management or
-/// Kubernetes.
+/// Each node has its own key directory, which is updated with a different delay, as with rsync, a configuration management
+/// tool or Kubernetes.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_open_on_every_node_through_rotations_that_wait() {
     let _permit = load_permit().await;

@@ -1,5 +1,5 @@
-//! A node is suspended during a commit, while it holds the lock of the log. The other nodes wait only until the server closes
-//! its connection.
+//! Suspension of a node during a commit, while it holds the lock of the log. The other nodes wait only until PostgreSQL closes
+//! the connection of the suspended node.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ async fn a_node_suspended_in_a_commit_delays_others_only_briefly() {
     }
 }
 
-/// Suspends the node while one of its transactions is open and waits for the node.
+/// Suspends the node at a time when one of its transactions is open and PostgreSQL waits for the node's next statement.
 fn suspend_in_a_commit(node: &Server<'_>, database: &Postgres) {
     let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND state = 'idle in transaction'";
     for _ in 0..MAX_TRIES {

@@ -1,6 +1,6 @@
-//! A node that starts late, or that was suspended, accepts no session before it has read the whole list.
+//! Nodes that start late, or that were suspended. Such a node accepts no session before it has read the whole list.
 //!
-//! Requests are sent while the node is suspended, so that they are the first thing that it processes when it is resumed.
+//! Requests are sent while the node is suspended, so that the node processes them first when it is resumed.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -55,7 +55,7 @@ async fn assert_accepts_no_ended_session(running: &Server<'_>, suspended: &Serve
     waiting.iter_mut().for_each(|wire| wire.send("/auth/status", &ended.cookie()));
     suspended.signal("CONT");
     let mut verdicts: Vec<String> = waiting.iter_mut().map(|wire| wire.receive().verdict()).collect();
-    // The node accepts the live session again after a while. It never accepts the ended session.
+    // The node accepts the live session again after a while. It never accepts the logged-out session.
     let mut wire = Wire::to(&suspended.public);
     loop {
         let of_live = wire.get("/auth/status", &live.cookie()).verdict();
@@ -94,7 +94,7 @@ async fn a_node_that_loads_a_long_list_accepts_no_ended_session() {
     }
 }
 
-/// Sends requests from before the node listens until it accepts the live session. Returns the number of attempts.
+/// Sends requests until the node accepts the live session. The first requests are sent before the node listens. Returns the number of attempts.
 fn request_from_the_start(address: &str, live: &Session, ended: &Session) -> usize {
     for attempts in 1.. {
         let Some(mut wire) = Wire::try_to(address) else {

@@ -1,4 +1,4 @@
-//! TLS connections to the database, with a private certificate authority, and the errors for a wrong one.
+//! TLS connections to the database, with a private certificate authority, and the errors for an untrusted or wrong certificate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,8 @@ fn a_certificate_for_another_host_is_refused() {
     assert!(stderr.contains("certificate"), "{stderr}");
 }
 
-/// A trusted authority, an untrusted one, and a server certificate of the trusted one for 127.0.0.1.
+/// Trusted certificate authority, untrusted certificate authority, and a certificate for 127.0.0.1 that the trusted authority
+/// issued.
 struct Certificates(TempDir);
 
 impl Certificates {

@@ -1,4 +1,4 @@
-//! Commands with the address of an empty database must refuse it, because it is not the database of the servers.
+//! Commands that get the address of an empty database. They must refuse it, because it is not the database of the servers.
 
 use std::fs;
 
