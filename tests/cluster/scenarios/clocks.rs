@@ -1,6 +1,6 @@
-//! Nodes whose wall clocks differ by almost a minute, the maximum that is allowed. Each node's clock differs from
-//! PostgreSQL's clock by half of the maximum. No live session is refused because of the difference. A revoked session is never
-//! accepted again, even after the node with the fast clock has pruned the revocation.
+//! Nodes whose wall clocks differ by almost a minute, which is the maximum that is allowed. The clocks of two nodes are
+//! half a minute behind and ahead of PostgreSQL's clock. No live session is refused because of the difference. A revoked
+//! session is never accepted again, even after the node with the fast clock has pruned the revocation.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,10 +12,11 @@ use crate::nodes::{self, until_all, until_ready};
 use crate::postgres::{Postgres, ServerOptions};
 use crate::{load_permit, reduced_or_stated};
 
-/// Errors of the nodes' clocks in seconds.
+/// Offsets of the nodes' clocks from the true time, in seconds.
 const OFFSETS: [i32; 3] = [-29, 0, 29];
-/// Error of PostgreSQL's clock in seconds.
+/// Offset of PostgreSQL's clock from the true time, in seconds.
 const OFFSET: i32 = 0;
+/// Maximum time from a logout to the refusal on every node.
 const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -24,19 +25,19 @@ async fn clocks_a_minute_apart_change_no_verdict() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let nodes = start(&home);
-    let mut worst = Duration::ZERO;
-    for (begins, ends) in std::iter::repeat_n(pairs(), reduced_or_stated(2, 20)).flatten() {
-        let session = nodes[begins].login("alice").await;
+    let mut longest = Duration::ZERO;
+    for (login_node, logout_node) in std::iter::repeat_n(pairs(), reduced_or_stated(2, 20)).flatten() {
+        let session = nodes[login_node].login("alice").await;
         for node in &nodes {
-            assert_eq!(node.status(&session).await, "200", "sealed by node {begins}");
+            assert_eq!(node.status(&session).await, "200", "sealed by node {login_node}");
         }
-        assert_eq!(nodes[ends].logout(&session).await, "200");
+        assert_eq!(nodes[logout_node].logout(&session).await, "200");
         let [a, b, c] = nodes.each_ref().map(|node| node.until_status(&session, "401 revoked"));
         let (a, b, c) = tokio::join!(a, b, c);
-        worst = worst.max(a).max(b).max(c);
+        longest = longest.max(a).max(b).max(c);
     }
-    println!("clocks a minute apart: signed out on one node, refused on all within {worst:?} at worst");
-    assert!(worst < BOUND, "{worst:?}");
+    println!("clocks a minute apart: signed out on one node, refused on all within {longest:?} at worst");
+    assert!(longest < BOUND, "{longest:?}");
 }
 
 #[tokio::test]
@@ -53,9 +54,9 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
     let nodes = start(&home);
     let live = nodes[2].login("alice").await;
     let mut ended = Vec::new();
-    for (begins, ends) in pairs() {
-        let session = nodes[begins].login("alice").await;
-        assert_eq!(nodes[ends].logout(&session).await, "200");
+    for (login_node, logout_node) in pairs() {
+        let session = nodes[login_node].login("alice").await;
+        assert_eq!(nodes[logout_node].logout(&session).await, "200");
         until_all(&nodes, &session, "401 revoked").await;
         ended.push(session);
     }
@@ -120,9 +121,9 @@ async fn settled(node: &Server<'_>, session: &Session) -> String {
     }
 }
 
-/// Returns all pairs of the node that begins a session and the node that ends it.
+/// Returns all pairs of the node of the login and the node of the logout.
 fn pairs() -> impl Iterator<Item = (usize, usize)> + Clone {
-    (0..3).flat_map(|begins| (0..3).map(move |ends| (begins, ends)))
+    (0..3).flat_map(|login_node| (0..3).map(move |logout_node| (login_node, logout_node)))
 }
 
 fn start(home: &Home) -> [Server<'_>; 3] {

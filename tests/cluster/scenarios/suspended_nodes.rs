@@ -34,7 +34,7 @@ async fn a_node_suspended_for_an_hour_accepts_no_ended_session() {
     let home = nodes::home(&database, &["session.idle=200h", "session.absolute=400h", "http.idle_timeout=1000h"]);
     let clock = home.path("clock");
     write_clock(&clock, "+0s");
-    // The hour passes for both nodes.
+    // Both nodes use the same clock file, so the clocks of both advance.
     let [running, suspended] = [(); 2].map(|()| home.start_with(&[], &every_clock(&clock)));
     for hours in 1..=reduced_or_stated(3, 20) {
         let sleep = || write_clock(&clock, &format!("+{hours}h"));
@@ -42,19 +42,20 @@ async fn a_node_suspended_for_an_hour_accepts_no_ended_session() {
     }
 }
 
+/// Suspends a node, and logs a session out on the other node meanwhile. Asserts that the resumed node refuses the session.
 async fn assert_accepts_no_ended_session(running: &Server<'_>, suspended: &Server<'_>, sleep: impl FnOnce()) {
     nodes::until_ready(running).await;
     let ended = running.login("alice").await;
     let live = running.login("alice").await;
     suspended.until_status(&live, "200").await;
     assert_eq!(suspended.status(&ended).await, "200");
-    let mut waiting: Vec<Wire> = (0..WAITING).map(|_| Wire::to(&suspended.public)).collect();
+    let mut connections: Vec<Wire> = (0..WAITING).map(|_| Wire::to(&suspended.public)).collect();
     suspended.signal("STOP");
     assert_eq!(running.logout(&ended).await, "200");
     sleep();
-    waiting.iter_mut().for_each(|wire| wire.send("/auth/status", &ended.cookie()));
+    connections.iter_mut().for_each(|wire| wire.send("/auth/status", &ended.cookie()));
     suspended.signal("CONT");
-    let mut verdicts: Vec<String> = waiting.iter_mut().map(|wire| wire.receive().verdict()).collect();
+    let mut verdicts: Vec<String> = connections.iter_mut().map(|wire| wire.receive().verdict()).collect();
     // The node accepts the live session again after a while. It never accepts the logged-out session.
     let mut wire = Wire::to(&suspended.public);
     loop {
