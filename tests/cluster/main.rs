@@ -31,7 +31,8 @@ mod session_factory;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Waits for a permit. A test that measures times or loads the machine holds a permit while it runs. There are two permits,
-/// because four such tests at the same time are too slow. With the full counts and times (`make soak`), the tests run one by one.
+/// because four such tests at the same time are too slow. With the full counts and times (`make soak`), the tests run one by
+/// one.
 pub(crate) async fn load_permit() -> SemaphorePermit<'static> {
     static PERMITS: Semaphore = Semaphore::const_new(2);
     PERMITS.acquire().await.expect("the semaphore is never closed")

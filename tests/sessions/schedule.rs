@@ -10,10 +10,12 @@
 //!
 //! After every step, every token is checked on every node, and compared with the model:
 //!
-//! - A revoked session is refused forever. The node that revoked it refuses it at once. Another node refuses it as soon as a poll
-//!   that began after the revocation has finished. A node without such a poll accepts it for `max_staleness` at most, unless
-//!   the node fails open. So no entry is removed before all its tokens have expired, even if the clocks of nodes are set.
-//! - Tokens of a key that is revoked in the log are refused within the same time limits, even if a node has the file of the key.
+//! - A revoked session is refused forever. The node that revoked it refuses it at once. Another node refuses it as soon as a
+//!   poll that began after the revocation has finished. A node without such a poll accepts it for `max_staleness` at most,
+//!   unless the node fails open. So no entry is removed before all its tokens have expired, even if the clocks of nodes are
+//!   set.
+//! - Tokens of a key that is revoked in the log are refused within the same time limits, even if a node has the file of the
+//!   key.
 //! - A token past a deadline is refused. A stale node refuses every token, unless the node fails open. A token is refused only
 //!   for the reasons that `Node::expected_verdict` lists.
 //!

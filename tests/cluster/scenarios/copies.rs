@@ -12,8 +12,8 @@ use crate::{load_permit, nodes};
 const BOUND: Duration = Duration::from_secs(1);
 /// Minutes between two renewals.
 const INTERVAL: u32 = 5;
-/// Schedules. Each has the nodes of the owner and of the thief at each renewal, which are repeated. The number is the last renewal
-/// at which the copy must be detected.
+/// Schedules. Each has the nodes of the owner and of the thief at each renewal, which are repeated. The number is the last
+/// renewal at which the copy must be detected.
 const SCHEDULES: [(&[[usize; 2]], usize); 4] = [
     (&[[0, 0]], 3),
     // Owner and thief swap their nodes at each renewal.
@@ -37,8 +37,8 @@ impl Clock<'_> {
     }
 }
 
-/// Starts two nodes with one wall clock, and returns them with the clock. The clock may be ahead of PostgreSQL's clock while the
-/// nodes run.
+/// Starts two nodes with one wall clock, and returns them with the clock. The clock may be ahead of PostgreSQL's clock while
+/// the nodes run.
 fn start_two(home: &Home) -> ([Server<'_>; 2], Clock<'_>) {
     let mut clock = Clock { home, minutes: 0 };
     clock.pass(0);

@@ -1,6 +1,6 @@
-//! Faults of the store under a steady load: PostgreSQL is killed, suspended, or disconnected from one node. Sessions are checked for
-//! `max_staleness` and then refused (fail closed). No confirmed logout is lost. A logout with the response 503 also takes
-//! effect. Every node recovers automatically.
+//! Faults of the store under a steady load: PostgreSQL is killed, suspended, or disconnected from one node. Sessions are
+//! checked for `max_staleness` and then refused (fail closed). No confirmed logout is lost. A logout with the response 503
+//! also takes effect. Every node recovers automatically.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

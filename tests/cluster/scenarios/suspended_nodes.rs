@@ -95,7 +95,8 @@ async fn a_node_that_loads_a_long_list_accepts_no_ended_session() {
     }
 }
 
-/// Sends requests until the node accepts the live session. The first requests are sent before the node listens. Returns the number of attempts.
+/// Sends requests until the node accepts the live session. The first requests are sent before the node listens. Returns the
+/// number of attempts.
 fn request_from_the_start(address: &str, live: &Session, ended: &Session) -> usize {
     for attempts in 1.. {
         let Some(mut wire) = Wire::try_to(address) else {

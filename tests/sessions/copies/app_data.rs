@@ -1,4 +1,5 @@
-//! Simulations of an embedding application that replaces its data in each response, within the bound of the proof and beyond it.
+//! Simulations of an embedding application that replaces its data in each response, within the bound of the proof and beyond
+//! it.
 
 use super::holder::{CLICKS, Habit};
 use super::request::{Front, GET, POST, RequestTemplate};

@@ -28,8 +28,8 @@ fn an_upload_of_ten_minutes_with_concurrent_clicks_is_safe() {
     }
 }
 
-/// Responses renew the session only in the last third of the idle timeout. In the proof, two thirds of the idle timeout therefore
-/// replace the interval I.
+/// Responses renew the session only in the last third of the idle timeout. In the proof, two thirds of the idle timeout
+/// therefore replace the interval I.
 #[test]
 fn an_upload_without_a_trusted_proxy_is_safe() {
     let upload =
@@ -41,7 +41,8 @@ fn an_upload_without_a_trusted_proxy_is_safe() {
     }
 }
 
-/// With `proxy_request_buffering`, nginx buffers the whole upload before the check. The check then receives a cookie that is some minutes old.
+/// With `proxy_request_buffering`, nginx buffers the whole upload before the check. The check then receives a cookie that is
+/// some minutes old.
 #[test]
 fn an_upload_that_a_proxy_holds_for_five_minutes_is_safe() {
     let upload = Habit::after(RequestTemplate::buffered_upload((MINUTE, 5 * MINUTE), 5 * MINUTE), SECOND, 10 * MINUTE);
@@ -52,7 +53,8 @@ fn an_upload_that_a_proxy_holds_for_five_minutes_is_safe() {
     }
 }
 
-/// Beyond the bound: if the proxy buffers an upload for longer and the user opens pages meanwhile, its cookie looks like a copy.
+/// Beyond the bound: if the proxy buffers an upload for longer and the user opens pages meanwhile, its cookie looks like a
+/// copy.
 #[test]
 fn an_upload_that_a_proxy_holds_for_longer_looks_like_a_copy() {
     for minutes in [6, 8, 10, 14] {
@@ -105,8 +107,9 @@ fn frequent_restarts_of_nodes_end_no_session() {
     run(&setup, &[CLICKS, Habit::after(PAGE, SECOND, MINUTE)]);
 }
 
-/// The browser was suspended for more than two thirds of the idle timeout, and the user starts with an upload. Concurrent GET requests renew the
-/// same token, so the proof allows seven minutes. Longer uploads are beyond the bound and are only measured.
+/// The browser was suspended for more than two thirds of the idle timeout, and the user starts with an upload. Concurrent GET
+/// requests renew the same token, so the proof allows seven minutes. Longer uploads are beyond the bound and are only
+/// measured.
 #[test]
 fn an_upload_after_a_long_pause_may_take_seven_minutes() {
     for minutes in [2, 4, 6, 7, 8, 10, 14] {

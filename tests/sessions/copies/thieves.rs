@@ -1,5 +1,5 @@
-//! Simulations of an owner and a thief on one node. If both renew their cookies, the copy is found before both have renewed three
-//! times, as `World::record_due` asserts. Every thief in this file who sends a due cookie is found.
+//! Simulations of an owner and a thief on one node. If both renew their cookies, the copy is found before both have renewed
+//! three times, as `World::record_due` asserts. Every thief in this file who sends a due cookie is found.
 
 use super::holder::{CLICKS, Habit, POLLS, SPARSE};
 use super::request::{Front, GET, POST, UNTRUSTED};

@@ -154,8 +154,8 @@ impl World {
         })
     }
 
-    /// Records that a due token was accepted, and possibly renewed. Asserts that a copy is found before both holders have renewed
-    /// three times.
+    /// Records that a due token was accepted, and possibly renewed. Asserts that a copy is found before both holders have
+    /// renewed three times.
     fn record_due(
         &mut self,
         holder: usize,

@@ -20,7 +20,8 @@ use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, lifetime};
 pub(super) const START: UnixTime = UnixTime(1_800_000_000);
 pub(super) const RECORD_INTERVAL: Duration = retention::CLOCK_RECORD_INTERVAL;
 
-/// Lifetimes that a node can be configured with. Each idle timeout is shorter than a day, because nothing is pruned for a day after a clock step.
+/// Lifetimes that a node can be configured with. Each idle timeout is shorter than a day, because nothing is pruned for a day
+/// after a clock step.
 const LIFETIMES: [Lifetimes; 3] = [
     Lifetimes { ordinary: lifetime(30 * MINUTE, 12 * HOUR), remembered: lifetime(16 * HOUR, 10 * DAY) },
     Lifetimes { ordinary: lifetime(5 * MINUTE, 2 * HOUR), remembered: lifetime(HOUR, DAY) },
@@ -169,7 +170,8 @@ impl Node {
         self.now(at).boot - self.synced > MAX_STALENESS
     }
 
-    /// Whether the node's clock was set, or is behind the time of the last removal. The node's verdicts on deadlines may then be wrong.
+    /// Whether the node's clock was set, or is behind the time of the last removal. The node's verdicts on deadlines may then
+    /// be wrong.
     pub(super) fn is_wrong_about_time(&self, at: u64) -> bool {
         self.clock_offset != 0 || self.min_time > self.now(at).wall
     }

@@ -25,7 +25,8 @@ pub(super) enum Observation {
     Stale,
     /// A live session was refused by a node whose clock had been set.
     ClockSet,
-    /// A live session was refused, because a node with a fast clock had removed entries. After a removal, no node uses an earlier time.
+    /// A live session was refused, because a node with a fast clock had removed entries. After a removal, no node uses an
+    /// earlier time.
     PrunedAhead,
     /// A session was refused by the node on which its revocation is pending.
     RefusedWhilePending,
