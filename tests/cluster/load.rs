@@ -1,8 +1,8 @@
 //! A steady load of logins, session checks and logouts on all nodes, and a record of the responses and their times.
 //!
-//! Some properties must hold during every fault. They are asserted for each response: a live session is accepted, or the
-//! response is 503 `stale`, but it is never refused as ended; and a logged-out session is refused at once on the node of the
-//! logout.
+//! Some properties must hold during every fault. They are asserted for each response. A live session is accepted, or the
+//! response is 503 `stale`, but the session is never refused as revoked or expired. A logged-out session is refused at once on
+//! the node of the logout.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +30,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit of a request that waits for the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A request to a node, and its response.
+/// Request to a node, and its response.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(crate) node: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Exchange {
     pub(crate) verdict: String,
 }
 
-/// A logout, and later requests with the logged-out session.
+/// Logout, and later requests with the logged-out session.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) session: Session,
@@ -48,10 +48,10 @@ pub(crate) struct Ending {
     pub(crate) replays: Vec<Exchange>,
 }
 
-/// All requests of the load.
+/// Record of all requests of the load.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Checks of a session that was live all the time.
+    /// Checks of a session that stays live during the whole test.
     pub(crate) checks: Vec<Exchange>,
     pub(crate) endings: Vec<Ending>,
     pub(crate) sign_ins: Vec<Exchange>,
@@ -61,7 +61,7 @@ pub(crate) struct Record {
 #[derive(Debug, Default)]
 struct Progress {
     stop: AtomicBool,
-    /// Sessions for logouts while no login succeeds.
+    /// Spare sessions, which the clients log out while no login succeeds.
     spare_sessions: Mutex<Vec<Session>>,
     signed_out: AtomicUsize,
     not_durable: AtomicUsize,
@@ -73,7 +73,7 @@ impl Progress {
     }
 }
 
-/// A running load.
+/// Load that is running.
 pub(crate) struct Load {
     nodes: Arc<[String]>,
     progress: Arc<Progress>,
@@ -102,7 +102,7 @@ impl Load {
         load
     }
 
-    /// Waits for `more` further successful logouts.
+    /// Waits until `more` additional logouts have succeeded.
     pub(crate) async fn until_signed_out(&self, more: usize) {
         let goal = self.progress.signed_out.load(Ordering::Relaxed) + more;
         self.wait_until("logouts succeed", || self.progress.signed_out.load(Ordering::Relaxed) >= goal).await;

@@ -1,4 +1,4 @@
-//! Tests of several nodes on one PostgreSQL, with real servers, a real database, and faults of both.
+//! Tests of several nodes on one PostgreSQL, with real servers, a real database, and faults of servers and database.
 //!
 //! Counts and times are reduced, unless SEALJAR_SOAK=1 is set (`make soak`). Most of these tests measure times or load the
 //! machine, so only two of them run at the same time. They use the loopback interface, or network namespaces without access
@@ -30,8 +30,9 @@ mod session_factory;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Waits for a permit. A test that measures times or loads the machine holds one. Two such tests at the same time are fast
-/// enough, and four are not. With the full counts and times (`make soak`), the tests run one by one.
+/// Waits for a permit. A test that measures times or loads the machine holds a permit while it runs. There are two permits,
+/// because four such tests at the same time are too slow. With the full counts and times (`make soak`), the tests run one by
+/// one.
 pub(crate) async fn load_permit() -> SemaphorePermit<'static> {
     static PERMITS: Semaphore = Semaphore::const_new(2);
     PERMITS.acquire().await.expect("the semaphore is never closed")

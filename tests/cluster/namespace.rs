@@ -9,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::text;
 use crate::postgres::run_checked;
 
-/// Address of the hub, which is the network of the test process.
+/// Address of the hub, which is the network namespace of the test process.
 pub(crate) const HUB: &str = "10.77.0.1";
 /// Address of the spoke.
 pub(crate) const SPOKE: &str = "10.77.0.2";
-/// Environment variable that is set in the process that runs in the namespace.
+/// Environment variable that is set in the test process that runs in the namespace.
 const INSIDE: &str = "CLUSTER_TEST_INSIDE_NAMESPACE";
 
 /// Returns whether this process is in its own network namespace. If not, it runs the test of this name in a new process in a
@@ -23,10 +23,10 @@ pub(crate) fn entered(test: &str) -> bool {
         run_checked(Command::new("ip").args(["link", "set", "lo", "up"]));
         return true;
     }
-    let this = std::env::current_exe().expect("a running program has a file");
-    let mut again = Command::new("unshare");
-    again.args(["--net", "--"]).arg(this).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
-    let output = again.output().expect("these tests need unshare (Debian: apt-get install util-linux)");
+    let test_program = std::env::current_exe().expect("a running program has a file");
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--"]).arg(test_program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+    let output = command.output().expect("these tests need unshare (Debian: apt-get install util-linux)");
     let stdout = text(&output.stdout);
     let stderr = text(&output.stderr);
     assert!(output.status.success() && stdout.contains("1 passed"), "{test} in a namespace: {stdout}\n{stderr}");
@@ -36,7 +36,7 @@ pub(crate) fn entered(test: &str) -> bool {
     false
 }
 
-/// The network of one node, which a test can disconnect.
+/// Network namespace of one node, which a test can disconnect.
 pub(crate) struct Spoke {
     /// Process that keeps the namespace. It ends when its input is closed, at the latest with the test process.
     holder: Child,
@@ -78,13 +78,14 @@ impl Spoke {
         inside
     }
 
+    /// Returns a command that runs the program of its next argument in the namespace.
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.holder.id().to_string(), "--net", "--"]);
         command
     }
 
-    /// Drops all packets to and from this port of the other network, without an error to either side.
+    /// Drops all packets to and from this port of the other network, without an error on either side.
     pub(crate) fn disconnect_from(&self, port: u16) {
         self.firewall(&format!(
             "table inet cut {{
@@ -99,6 +100,7 @@ impl Spoke {
         self.firewall("delete table inet cut");
     }
 
+    /// Applies these rules of nftables in the namespace.
     fn firewall(&self, rules: &str) {
         let mut nft = self.enter();
         nft.env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin");

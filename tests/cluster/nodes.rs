@@ -1,4 +1,4 @@
-//! Helpers for several nodes on one database. The nodes share a home directory, and so keys and settings.
+//! Helpers for several nodes on one database. The nodes share a home directory, and therefore use the same keys and settings.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,12 @@ pub(crate) const QUIET: [&str; 2] = ["--set", "log.level=sealjar=info,sealjar::a
 /// Metric that reports whether a node found its store rolled back.
 pub(crate) const ROLLED_BACK: &str = "sealjar_degraded{what=\"store-rolled-back\"}";
 
-/// Creates a home whose store is the database `sealjar`, with the account `alice`.
+/// Creates a home directory whose store is the database `sealjar`, with the account `alice`.
 pub(crate) fn home(database: &Postgres, settings: &[&str]) -> Home {
     Home::with_settings(&[&[database.store().as_str()], settings].concat())
 }
 
+/// Starts three nodes with the same arguments.
 pub(crate) fn start_three<'h>(home: &'h Home, arguments: &[&str]) -> [Server<'h>; 3] {
     [(); 3].map(|()| home.start_with(arguments, &[]))
 }
@@ -36,8 +37,8 @@ pub(crate) async fn until_ready(node: &Server<'_>) {
     }
 }
 
-/// Writes `count` revocations of unused session ids into the log, directly in the database. The ids are computed from `first`
-/// on.
+/// Writes `count` revocations of unused session ids into the log, directly in the database. The ids are
+/// computed from the numbers after `first`.
 pub(crate) fn fill(database: &Postgres, first: u32, count: u32) {
     database.sql(&format!(
         "BEGIN;
@@ -59,7 +60,7 @@ pub(crate) async fn until_all(nodes: &[Server<'_>], session: &Session, verdict: 
 
 /// Returns the resident memory of a process in KiB.
 pub(crate) fn resident_kib(node: &Server<'_>) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line with the resident memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

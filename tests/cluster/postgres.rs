@@ -119,7 +119,7 @@ impl Postgres {
         Connection { psql, input, output: BufReader::new(output) }
     }
 
-    /// Returns a backup of the database `sealjar`: statements that replace its contents.
+    /// Returns a backup of the database `sealjar`, as statements that replace the contents of the database.
     pub(crate) fn dump(&self) -> String {
         let mut dump = Command::new(program("pg_dump"));
         dump.args(["--clean", "--if-exists", "-U", "postgres", "-d", "sealjar", "-h"]).arg(self.directory.path());
@@ -146,9 +146,10 @@ impl Postgres {
         self.server.wait().expect("the server ends");
     }
 
+    /// Starts the server, and waits until it accepts connections.
     pub(crate) fn restart(&mut self) {
         self.server = self.spawn();
-        // Remains of a killed server may prevent the start for a moment.
+        // Shared memory or processes of a killed server may prevent the start for a short time.
         let deadline = Instant::now() + TIMEOUT;
         while !self.psql("postgres").args(["-c", ""]).output().expect("psql runs").status.success() {
             assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", self.log());

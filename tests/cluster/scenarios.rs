@@ -1,4 +1,4 @@
-//! The tests, with one module for each kind of fault or change.
+//! Test scenarios, with one module for each fault, change or configuration.
 
 mod accounts;
 mod clocks;

@@ -1,4 +1,5 @@
-//! Creation of many sessions without checking a password. The library seals them with the home's keys, like a login.
+//! Creation of many sessions without checking a password. The library seals them with the keys of the home directory, as a
+//! login does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +26,9 @@ pub(crate) struct SessionFactory {
 
 impl SessionFactory {
     pub(crate) fn new(home: &Home, database: &Postgres) -> Self {
-        let ring = KeyRing::load(&home.path("keys")).expect("the home has keys");
-        let fresh = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Allow };
-        let cookie = CookieName::new("__Host-sealjar").expect("a token");
+        let ring = KeyRing::load(&home.path("keys")).expect("the home directory has keys");
+        let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Allow };
+        let cookie = CookieName::new("__Host-sealjar").expect("a valid cookie name");
         // The default lifetimes of servers, so that revocations are kept as long as these sessions are valid.
         let default = Lifetime { idle: Duration::from_secs(1800), absolute: Duration::from_secs(12 * 3600) };
         let lifetimes = Lifetimes { ordinary: default, remembered: default };
@@ -35,13 +36,14 @@ impl SessionFactory {
         let (sub, generation) = account.split_once('|').expect("two columns");
         let global = database.sql("SELECT global_generation FROM state");
         Self {
-            sessions: Sessions::new(ring, Arc::new(RevocationList::new(fresh)), cookie, lifetimes),
+            sessions: Sessions::new(ring, Arc::new(RevocationList::new(freshness)), cookie, lifetimes),
             sub: sub.to_owned(),
             account_generation: generation.parse().expect("a number"),
             global_generation: global.parse().expect("a number"),
         }
     }
 
+    /// Returns a new session and its id.
     pub(crate) fn session(&self) -> (Session, Sid) {
         let identity = Identity {
             sub: &self.sub,

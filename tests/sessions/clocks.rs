@@ -54,7 +54,11 @@ fn a_stale_list_refuses_all_or_no_live_sessions_as_configured() {
             assert_eq!(world.verify(&signed_out.token), Err(Refusal::Revoked), "{age:?}, {when_stale:?}");
             assert!(accepted || world.renew(&session.token).is_err(), "{age:?}, {when_stale:?}");
             world.list().mark_synced(world.now);
-            assert_eq!(world.verify(&session.token), Ok(session.sid), "the list was read again");
+            assert_eq!(
+                world.verify(&session.token),
+                Ok(session.sid),
+                "the node accepts the session after it has read the list again"
+            );
         }
     }
 }
@@ -98,7 +102,7 @@ fn a_revoked_session_stays_refused_when_the_clock_is_set() {
             world.revoke(&session);
             for step in steps {
                 world.step(*step);
-                // Without the guard, entries are removed by the wrong clock. The server then uses no earlier time.
+                // Without the guard, the server removes entries by its wrong clock. After a removal, it uses no earlier time.
                 if guarded {
                     world.prune(&mut guard);
                 } else {

@@ -20,7 +20,7 @@ fn invalid_values(world: &World) -> [String; 4] {
     ["A".repeat(100), unknown, changed, format!("{token}!")]
 }
 
-/// Returns the cookies in one `Cookie` field, in one field each, and in two fields.
+/// Returns the cookies in three layouts: all in one `Cookie` field, each in its own field, and split into two fields.
 fn spread(values: &[String]) -> [Vec<Vec<u8>>; 3] {
     let pairs: Vec<String> = values.iter().map(|value| format!("{COOKIE}={value}")).collect();
     let (first, rest) = pairs.split_at(pairs.len() / 2);
@@ -113,7 +113,7 @@ fn reports_the_failure_that_passed_most_checks_in_any_order() {
         })
     };
     let text = |text: &str| text.to_owned();
-    // In the order of the checks: each failure passes more checks than those before it.
+    // The rows are in the order of the checks: each failure passes more checks than the failures in earlier rows.
     let table = [
         (Refusal::Missing, None),
         (Refusal::Invalid(Cause::Malformed), Some("A".repeat(100))),

@@ -4,11 +4,10 @@
 //! application are models. Requests are concurrent, late, out of order or lost. Nodes restart, and their clocks differ by up to
 //! a minute. The tests check these rules:
 //!
-//! - A single browser is not logged out if its requests are within the bound of the proof in `src/session/copy_detection.rs`. Its
-//!   session does not expire while it is in use.
-//! - On one node, a thief whose renewals run in parallel to those of the owner is found at the third renewal of both at the
-//!   latest.
-//! - If a copy is found, the session is refused for every holder, and each node reports it once.
+//! - A single browser is not logged out if its requests are within the bound of the proof in `src/session/copy_detection.rs`.
+//!   Its session does not expire while it is in use.
+//! - On one node, if the owner and a thief both renew their cookies, the copy is found before both have renewed three times.
+//! - If a copy is found, the session is refused for every holder, and each node reports the copy at most once.
 //!
 //! A seed determines the whole schedule. `SEALJAR_SOAK=1` runs 10,000 hours and more (`make soak`).
 

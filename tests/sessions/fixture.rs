@@ -47,6 +47,7 @@ impl World {
         Self::with(KeyRing::new(vec![key(1)]), LIFETIMES, WhenStale::Refuse)
     }
 
+    /// Creates a server with these keys, lifetimes and rule for a stale list. Its list is synchronized.
     pub(crate) fn with(ring: KeyRing, lifetimes: Lifetimes, when_stale: WhenStale) -> Self {
         let list = RevocationList::new(Freshness { max_staleness: MAX_STALENESS, when_stale });
         let now = Now { wall: UnixTime(1_800_000_000), boot: Duration::from_secs(1_000) };
@@ -64,23 +65,25 @@ impl World {
         self.list().mark_synced(self.now);
     }
 
-    /// Moves both clocks forward, as if the store could not be read meanwhile.
+    /// Moves both clocks forward. The list is not marked as synchronized, as if the store were unavailable.
     pub(crate) fn pass_unsynced(&mut self, span: Duration) {
         self.now.wall = self.now.wall.plus(span);
         self.now.boot += span;
     }
 
-    /// Sets the wall clock forward or back. The boot clock does not change.
+    /// Moves the wall clock forward or back by this number of seconds. The boot clock does not change.
     pub(crate) fn step(&mut self, secs: i64) {
         self.now.wall = UnixTime(self.now.wall.0.saturating_add_signed(secs));
     }
 
+    /// Logs Alice in with an ordinary session.
     pub(crate) fn sign_in(&self) -> SealedSession {
-        self.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"app", SITE, self.now).expect("a session")
+        self.sessions.sign_in(&ALICE, Methods::PASSWORD, false, b"app", SITE, self.now).expect("an active key")
     }
 
+    /// Logs Alice in with a remembered session.
     pub(crate) fn remember(&self) -> SealedSession {
-        self.sessions.sign_in(&ALICE, Methods::PASSWORD, true, b"app", SITE, self.now).expect("a session")
+        self.sessions.sign_in(&ALICE, Methods::PASSWORD, true, b"app", SITE, self.now).expect("an active key")
     }
 
     pub(crate) fn verify(&self, token: &SealedToken) -> Result<Sid, Refusal> {
@@ -100,7 +103,8 @@ impl World {
         })
     }
 
-    /// Returns the expiry that the store would give an entry: for one session, or for an account if there is none.
+    /// Returns the expiry that the store would compute for a revocation entry. The entry revokes `session`, or a whole account
+    /// if `session` is `None`.
     pub(crate) fn expiry(&self, session: Option<&SealedSession>) -> UnixTime {
         let Lifetime { idle, absolute } =
             session.map_or(self.lifetimes.remembered, |session| self.lifetimes.of(session.flags));
@@ -114,7 +118,7 @@ impl World {
         self.list().add_durable(&Entry::Session { sid: session.sid, expires_at: self.expiry(Some(session)) });
     }
 
-    /// Removes expired entries if the follower would do so now. Returns whether it did.
+    /// Removes expired entries if `guard` permits it, as the follower does. Returns whether `guard` has permitted it.
     pub(crate) fn prune(&self, guard: &mut StepGuard) -> bool {
         guard.observe(self.now);
         let may_prune = guard.may_prune(self.now);

@@ -65,9 +65,9 @@ fn refuses_any_change_of_a_token_and_any_other_binding() {
     let world = World::new();
     let bound = FormBinding::Session(Sid::from_bytes([7; 16]));
     let open = |text: &[u8]| world.sessions.open_form_token(text);
-    let steady = world.sessions.deterministic_form_token(Sid::from_bytes([7; 16]), world.now);
+    let deterministic_token = world.sessions.deterministic_form_token(Sid::from_bytes([7; 16]), world.now);
     let sealed = world.sessions.form_token(bound, world.now).expect("an active key");
-    for token in [sealed.expose().as_bytes(), steady.expect("a key").expose()] {
+    for token in [sealed.expose().as_bytes(), deterministic_token.expect("a key").expose()] {
         for length in 0..token.len() {
             assert_eq!(open(&token[..length]), None);
         }
@@ -115,11 +115,14 @@ fn a_login_form_from_a_fast_clock_is_not_valid_for_longer() {
         [format!("{FORM}={}", token.expose())]
     };
     world.step(60);
-    let within = sealed(&world);
+    let sealed_within_limit = sealed(&world);
     world.step(1);
-    let beyond = sealed(&world);
+    let sealed_beyond_limit = sealed(&world);
     world.step(-61);
-    assert_eq!((open_login_form(&world, &within), open_login_form(&world, &beyond)), (Some(form), None));
+    assert_eq!(
+        (open_login_form(&world, &sealed_within_limit), open_login_form(&world, &sealed_beyond_limit)),
+        (Some(form), None)
+    );
 }
 
 #[test]
@@ -151,12 +154,13 @@ fn forms_are_valid_while_their_key_opens_tokens() {
     let bound = FormBinding::Session(sid);
     let mut world = World::new();
     let old = world.sessions.form_token(bound, world.now).expect("an active key");
-    let old_steady = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
+    let old_deterministic = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
     let now = world.now.wall;
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key_with(2, |dates| dates.activates_at = Some(now))]));
     let new = world.sessions.form_token(bound, world.now).expect("an active key");
-    let new_steady = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
-    let texts = [old.expose().as_bytes(), old_steady.expose(), new.expose().as_bytes(), new_steady.expose()];
+    let new_deterministic = world.sessions.deterministic_form_token(sid, world.now).expect("a key");
+    let texts =
+        [old.expose().as_bytes(), old_deterministic.expose(), new.expose().as_bytes(), new_deterministic.expose()];
     for token in texts {
         assert_eq!(world.sessions.open_form_token(token), Some(bound), "a rotation does not invalidate a form");
     }

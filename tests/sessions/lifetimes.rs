@@ -139,11 +139,11 @@ fn the_sealing_key_limits_both_deadlines() {
         (10 * MINUTE, 10 * MINUTE, 10 * MINUTE),
         (0, 0, 0),
     ] {
-        let capped = key_with(1, |dates| dates.max_lifetime = Duration::from_secs(cap));
-        let mut world = World::with(KeyRing::new(vec![capped]), LIFETIMES, WhenStale::Refuse);
+        let limited_key = key_with(1, |dates| dates.max_lifetime = Duration::from_secs(cap));
+        let mut world = World::with(KeyRing::new(vec![limited_key]), LIFETIMES, WhenStale::Refuse);
         let session = world.sign_in();
-        let began = world.now.wall.0;
-        let expected = Deadlines { idle: UnixTime(began + idle), absolute: UnixTime(began + absolute) };
+        let login_time = world.now.wall.0;
+        let expected = Deadlines { idle: UnixTime(login_time + idle), absolute: UnixTime(login_time + absolute) };
         assert_eq!(session.deadlines, expected, "{cap}");
         world.pass(idle);
         assert_eq!(world.verify(&session.token), Err(Refusal::Expired), "{cap}");

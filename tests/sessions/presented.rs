@@ -17,7 +17,12 @@ type Change<S> = (&'static str, fn(&mut World, S));
 /// Returns the ids of the presented sessions in cookies with these values.
 fn sids(world: &World, values: &[&str]) -> Vec<Sid> {
     let fields: Vec<Vec<u8>> = values.iter().map(|value| field(value)).collect();
-    world.sessions.presented(fields.iter().map(Vec::as_slice), world.now).into_iter().map(|found| found.sid).collect()
+    world
+        .sessions
+        .presented(fields.iter().map(Vec::as_slice), world.now)
+        .into_iter()
+        .map(|presented| presented.sid)
+        .collect()
 }
 
 #[test]
@@ -110,15 +115,20 @@ fn returns_the_facts_that_determine_the_expiry_of_an_entry() {
         let session =
             world.sessions.sign_in(&identity, Methods::PASSWORD, remember, b"", SITE, world.now).expect("a session");
         let fields = [field(session.token.expose())];
-        let found = world.sessions.presented(fields.iter().map(Vec::as_slice), world.now);
-        let [found] = &found[..] else { panic!("expected one session, found {found:?}") };
-        assert_eq!((found.sid, &*found.sub, found.account_generation), (session.sid, sub, account_generation));
+        let presented = world.sessions.presented(fields.iter().map(Vec::as_slice), world.now);
+        let [presented] = &presented[..] else {
+            panic!("expected one session, but the presented sessions are {presented:?}")
+        };
         assert_eq!(
-            (found.is_generation_revoked, found.flags.is_remembered()),
+            (presented.sid, &*presented.sub, presented.account_generation),
+            (session.sid, sub, account_generation)
+        );
+        assert_eq!(
+            (presented.is_generation_revoked, presented.flags.is_remembered()),
             (is_revoked, remember),
             "{sub} {account_generation}"
         );
         let lifetime = if remember { 90 * DAY } else { DAY / 2 };
-        assert_eq!(found.absolute_deadline, world.now.wall.plus(Duration::from_secs(lifetime)));
+        assert_eq!(presented.absolute_deadline, world.now.wall.plus(Duration::from_secs(lifetime)));
     }
 }

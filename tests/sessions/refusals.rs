@@ -24,7 +24,7 @@ fn world() -> (World, String) {
     (world, token)
 }
 
-/// Verifies a cookie with this value, which must be refused. Returns the refusal.
+/// Verifies a cookie with this value, and returns the refusal. Panics if the cookie is accepted.
 fn verdict(world: &World, value: &str) -> Refusal {
     world.verify_fields(&[field(value)]).expect_err("refused")
 }

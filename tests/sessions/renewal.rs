@@ -65,7 +65,7 @@ fn every_login_gets_a_unique_id_chain_and_token() {
     assert_eq!((sids.len(), tokens.len(), chains.len(), links.len()), (500, 500, 500, 500));
 }
 
-/// Name of a way to end a session, and a function that does so.
+/// Name of a case, and a function that ends a session in this way.
 type Ending = (&'static str, fn(&World, &Claims<'_>));
 
 const ENDINGS: [Ending; 4] = [
@@ -102,7 +102,7 @@ fn a_session_that_ends_before_its_renewal_gets_no_token() {
     }
 }
 
-/// Otherwise an attacker with the revoked key could get a session that is sealed with the new key.
+/// If such a session were renewed, an attacker with the revoked key could get a token that is sealed with the new key.
 #[test]
 fn a_key_refused_after_the_check_renews_no_session() {
     type Revoke = fn(&World);
@@ -207,7 +207,7 @@ fn a_session_that_is_due_is_renewed_with_its_new_data() {
     });
 }
 
-/// Otherwise a token would be valid for longer than its key permits.
+/// If the deadline were kept, a token would be valid for longer than the maximum lifetime of its key.
 #[test]
 fn new_data_sealed_with_a_shorter_lived_key_expires_earlier() {
     let mut world = World::new();
@@ -281,5 +281,5 @@ fn a_session_of_a_retired_key_is_renewed_with_the_active_key() {
     assert_eq!(URL_SAFE_NO_PAD.decode(renewed.token.expose()).expect("a valid token")[1..9], *kid.as_bytes());
     world.sessions.replace_ring(KeyRing::new(vec![key_with(2, |dates| dates.activates_at = Some(session.sealed_at))]));
     assert_eq!(world.verify(&renewed.token), Ok(session.sid));
-    assert!(world.verify(&session.token).is_err(), "its key was removed");
+    assert!(world.verify(&session.token).is_err(), "the key of the old token was removed");
 }

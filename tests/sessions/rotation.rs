@@ -26,8 +26,8 @@ fn sealed_by(token: &SealedToken) -> Kid {
     Kid::from_bytes(*bytes[1..].first_chunk().expect("a key id"))
 }
 
-/// Returns the keys 1 to `last`. The first has always been active, and each of the others becomes active an hour after the one
-/// before.
+/// Returns the keys 1 to `last`. The first key has always been active. Each later key becomes active one hour
+/// after the key before it.
 fn ring(start: UnixTime, last: u8) -> Vec<Key> {
     let activates_at = |number: u8| match number {
         1 => UnixTime(0),
@@ -54,7 +54,7 @@ fn thirty_rotations_refuse_no_session_if_nodes_read_keys_late() {
             59 => late.replace_ring(KeyRing::new(ring(start, next))),
             _ => {}
         }
-        let active = ring(start, next - 1).pop().expect("at least one").kid();
+        let active = ring(start, next - 1).pop().expect("at least one key").kid();
         let renew_on = |node: &Sessions, token: &SealedToken| {
             node.verify([field(token.expose()).as_slice()], SITE, early.now, |session| {
                 node.renew(session, RenewalWindow::WhenDue)
@@ -75,7 +75,7 @@ fn thirty_rotations_refuse_no_session_if_nodes_read_keys_late() {
         }
         assert!(renew_on(&late, &never_renewed.token).is_ok(), "minute {minute}");
     }
-    assert_eq!(sealers.len(), usize::from(ROTATIONS) + 1, "every key has sealed tokens, one after the other");
+    assert_eq!(sealers.len(), usize::from(ROTATIONS) + 1, "every key has sealed tokens, in the order of the keys");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_refusal_reports_a_missing_key_even_if_it_has_arrived() {
         other_node.sign_in(&ALICE, Methods::PASSWORD, false, b"", SITE, world.now).expect("a session").token.expose(),
     );
     let old = field(world.sign_in().token.expose());
-    let refusal = world.verify_fields(std::slice::from_ref(&new)).expect_err("its key is missing");
+    let refusal = world.verify_fields(std::slice::from_ref(&new)).expect_err("the key of the token is missing");
     world.sessions.replace_ring(KeyRing::new(vec![key(1), key(2)]));
     assert!(world.sessions.may_have_lacked_key([&*new], refusal));
     let refusal = Refusal::Invalid(Cause::NotAuthentic);

@@ -2,24 +2,28 @@
 //!
 //! The simulation has browsers with several tabs, a thief who has a copy of every token, one or two nodes, and a store. A
 //! request is handled in stages. Replies arrive in any order, or are lost. Between two stages, time passes, accounts change and
-//! clocks are set. Nodes lose the store, restart with other lifetimes, and read the log late, twice or in part. Keys replace
-//! each other. On one node or on all of them, keys are added, removed and revoked.
+//! clocks are set. Nodes lose the store, restart with other lifetimes, and read the log late, twice or in part. Newer keys
+//! replace older ones. On one node or on all of them, keys are added, removed and revoked.
 //!
 //! Verdicts, tokens, the revocation list and the rules of retention are those of the library. The handlers, the follower, the
 //! committer and the store of `src/` are modelled here, one step at a time. `tests/server/` tests the real ones.
 //!
 //! After every step, every token is checked on every node, and compared with the model:
 //!
-//! - A revoked session is refused forever. The node that revoked it refuses it at once. Another node refuses it as soon as a poll
-//!   that began after the revocation has finished. A node without such a poll accepts it for `max_staleness` at most, unless
-//!   the node fails open. So no entry is removed before all its tokens have expired, even if the clocks of nodes are set.
-//! - A key that the log refuses is refused within the same time, independently of the key files of a node.
-//! - A token past a deadline is refused, and a stale node accepts nothing. Nothing else is refused.
+//! - A revoked session is refused forever. The node that revoked it refuses it at once. Another node refuses it as soon as a
+//!   poll that began after the revocation has finished. A node without such a poll accepts it for `max_staleness` at most,
+//!   unless the node fails open. So no entry is removed before all its tokens have expired, even if the clocks of nodes are
+//!   set.
+//! - Tokens of a key that is revoked in the log are refused within the same time limits, even if a node has the file of the
+//!   key.
+//! - A token past a deadline is refused. A stale node refuses every token, unless the node fails open. A token is refused only
+//!   for the reasons that `Node::expected_verdict` lists.
 //!
-//! Single steps check this:
+//! Some steps check further rules:
 //!
-//! - A renewal keeps the session id, the flags and the absolute deadline. Its new deadline counts from the time of the check. A
-//!   session is not renewed if the node knows that it is revoked, even if the node learns this between check and sealing.
+//! - A renewal keeps the session id, the flags and the absolute deadline. Its new idle deadline is computed from
+//!   the time of the check. A session is not renewed if the node has a record of its revocation, even if the record is added
+//!   between the check and the sealing.
 //! - A logout or login revokes all sessions of its request whose absolute deadline has not passed. It succeeds only after the
 //!   revocation is on disk.
 //! - A logout at a node that cannot open the token succeeds only if no other node would accept the session. A node that fails
@@ -28,10 +32,10 @@
 //!   it, it is valid at once.
 //! - A renewal that arrives late never makes a replaced session valid again.
 //!
-//! [`tally::Observation`] counts by type what this can cost an honest user, and every type must occur. `--nocapture` prints the
-//! counts. `PROPTEST_CASES` sets the number of schedules.
+//! [`tally::Observation`] lists the disadvantages for an honest user that the design allows. The tests count each of them, and
+//! each must occur. `--nocapture` prints the counts. `PROPTEST_CASES` sets the number of schedules.
 //!
-//! Assumptions: clocks that nobody sets differ by at most [`CLOCK_SKEW`](sealjar::clock::CLOCK_SKEW). A node whose clock is
+//! Assumptions: clocks that no step has set differ by at most [`CLOCK_SKEW`](sealjar::clock::CLOCK_SKEW). A node whose clock is
 //! set, or whose key files change, can reach the store at that time.
 
 mod browser;
@@ -72,16 +76,16 @@ fn two_hundred_fixed_schedules_have_every_observation() {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut tally = Tally::default();
     for _ in 0..200 {
-        let (skews, steps) = schedule(600).new_tree(&mut runner).expect("a strategy that rejects nothing").current();
+        let (skews, steps) = schedule(600).new_tree(&mut runner).expect("the strategy rejects no value").current();
         tally.add(&run(&skews, &steps));
     }
     println!("{tally}");
-    assert_eq!(tally.never(), []);
+    assert_eq!(tally.missing(), []);
 }
 
 // Random schedules rarely contain the following cases.
 
-const SIGN_IN: Action = Action::SignIn { password_before: false, remember: false };
+const SIGN_IN: Action = Action::SignIn { old_password: false, remember: false };
 
 #[test]
 fn a_node_that_failed_open_learns_of_a_logout_at_reconnect() {
@@ -101,7 +105,7 @@ fn a_node_that_failed_open_learns_of_a_logout_at_reconnect() {
     assert_eq!(
         run(&[0, 0], &with_reconnect).of(Observation::AcceptedWhileOpen),
         tally.of(Observation::AcceptedWhileOpen),
-        "it is refused after the node reconnects"
+        "the node refuses the session after it reconnects"
     );
 }
 
@@ -115,7 +119,7 @@ fn a_node_that_fails_open_is_forgotten_after_a_day() {
             Step::SendAndFinish {
                 browser: 0,
                 node: other,
-                action: Action::SignIn { password_before: false, remember: true },
+                action: Action::SignIn { old_password: false, remember: true },
             },
             Step::Round { node: open, delivery: Delivery::InOrder },
             Step::CutOff { node: open },
@@ -132,27 +136,28 @@ fn a_node_that_fails_open_is_forgotten_after_a_day() {
 
 #[test]
 fn a_login_delayed_past_its_generation_starts_no_session() {
-    let end = Step::ChangeAccount { user: 0, node: 0, change: Change::EndSessions };
+    let end_sessions = Step::ChangeAccount { user: 0, node: 0, change: Change::EndSessions };
     let two_days = Step::Pass { secs: 2 * DAY };
     for (stages, observation) in [(1, Observation::ChangedMeanwhile), (2, Observation::Delayed)] {
-        let before = [Step::ContinueRequest { request: 0 }; 2].into_iter().take(stages);
-        let steps = [Step::Send { browser: 0, node: 0, action: SIGN_IN }].into_iter().chain(before);
-        let steps: Vec<Step> = steps.chain([end, two_days]).chain([Step::ContinueRequest { request: 0 }; 2]).collect();
+        let stages_before = [Step::ContinueRequest { request: 0 }; 2].into_iter().take(stages);
+        let steps = [Step::Send { browser: 0, node: 0, action: SIGN_IN }].into_iter().chain(stages_before);
+        let steps: Vec<Step> =
+            steps.chain([end_sessions, two_days]).chain([Step::ContinueRequest { request: 0 }; 2]).collect();
         let tally = run(&[0], &steps);
-        assert_eq!((tally.of(observation), tally.of(Observation::SignedIn)), (1, 0), "held up after stage {stages}");
+        assert_eq!((tally.of(observation), tally.of(Observation::SignedIn)), (1, 0), "delayed after stage {stages}");
     }
 }
 
 #[test]
 fn an_entry_outlives_a_token_that_was_renewed_elsewhere_late() {
-    for off in -15..=1 {
+    for offset_secs in -15..=1 {
         let steps = [
             Step::SendAndFinish { browser: 0, node: 0, action: SIGN_IN },
             Step::Pass { secs: 10 * MINUTE },
             Step::SendAndFinish { browser: 0, node: 0, action: Action::SignOut },
             Step::PassWithoutPolls { secs: MAX_STALENESS.as_secs() },
             Step::Steal { token: 0, node: 1, action: Action::Status },
-            Step::PassToDeadline { token: 0, off },
+            Step::PassToDeadline { token: 0, offset_secs },
         ];
         assert_eq!(run(&[0, 0], &steps).of(Observation::Renewed), 1);
     }

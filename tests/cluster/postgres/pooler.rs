@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::Postgres;
 use super::system::{free_port, run_checked, unprivileged};
 
+/// Running pooler. Dropping it stops its process.
 pub(crate) struct Pooler {
     /// Value for the setting `store`.
     pub(crate) url: String,

@@ -31,13 +31,13 @@ impl Postgres {
         standby
     }
 
-    /// Configures synchronous replication: from now on, a commit is confirmed only after a standby has it, too.
+    /// Configures synchronous replication: from now on, a commit is confirmed only after a standby has stored it as well.
     pub(crate) fn wait_for_standbys(&self) {
         self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
         self.sql("SELECT pg_reload_conf()");
         let deadline = Instant::now() + TIMEOUT;
         while self.sql("SELECT sync_state FROM pg_stat_replication") != "sync" {
-            assert!(Instant::now() < deadline, "no standby: {}", self.log());
+            assert!(Instant::now() < deadline, "no synchronous standby is connected: {}", self.log());
         }
     }
 

@@ -10,8 +10,9 @@ use rustix::process::{Pid, geteuid};
 
 use crate::harness::text;
 
-/// Returns the path of a program of PostgreSQL: in the directory SEALJAR_POSTGRES, if it is there, for tests with another
-/// version; or else of the newest version in Debian's directories, which are not in `PATH`.
+/// Returns the path of a program of PostgreSQL. The directory in the variable SEALJAR_POSTGRES is used if it contains the
+/// program, for tests with another version. Otherwise the newest version in Debian's directories is used, which are not in
+/// `PATH`.
 pub(super) fn program(name: &str) -> PathBuf {
     let configured = std::env::var_os("SEALJAR_POSTGRES").map(|directory| PathBuf::from(directory).join(name));
     if let Some(program) = configured.filter(|program| program.exists()) {
@@ -39,14 +40,15 @@ pub(super) fn unprivileged(program: &Path) -> Command {
 pub(super) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 10_000).expect("below 10000");
-    let tried = std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
-    tried.take(10_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    let candidates = std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    candidates.take(10_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 pub(super) fn pid(process: &Child) -> Pid {
     Pid::from_child(process)
 }
 
+/// Returns the child processes of a process.
 pub(super) fn children(parent: Pid) -> Vec<Pid> {
     let processes = fs::read_dir("/proc").expect("processes").filter_map(Result::ok);
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());

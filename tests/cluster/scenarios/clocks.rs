@@ -1,6 +1,6 @@
-//! Nodes whose wall clocks differ by almost a minute, the maximum that is allowed. Each differs from PostgreSQL's clock by
-//! half of that. No live session is refused because of it. An ended session is never accepted again, neither at once nor
-//! after the node with the fast clock has pruned its entry.
+//! Nodes whose wall clocks differ by almost a minute, which is the maximum that is allowed. The clocks of two nodes are
+//! half a minute behind and ahead of PostgreSQL's clock. No live session is refused because of the difference. A revoked
+//! session is never accepted again, even after the node with the fast clock has pruned the revocation.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -12,10 +12,11 @@ use crate::nodes::{self, until_all, until_ready};
 use crate::postgres::{Postgres, ServerOptions};
 use crate::{load_permit, reduced_or_stated};
 
-/// Errors of the nodes' clocks in seconds.
+/// Offsets of the nodes' clocks from the true time, in seconds.
 const OFFSETS: [i32; 3] = [-29, 0, 29];
-/// Error of PostgreSQL's clock in seconds.
+/// Offset of PostgreSQL's clock from the true time, in seconds.
 const OFFSET: i32 = 0;
+/// Maximum time from a logout to the refusal on every node.
 const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
@@ -24,19 +25,19 @@ async fn clocks_a_minute_apart_change_no_verdict() {
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
     let nodes = start(&home);
-    let mut worst = Duration::ZERO;
-    for (begins, ends) in std::iter::repeat_n(pairs(), reduced_or_stated(2, 20)).flatten() {
-        let session = nodes[begins].login("alice").await;
+    let mut longest = Duration::ZERO;
+    for (login_node, logout_node) in std::iter::repeat_n(pairs(), reduced_or_stated(2, 20)).flatten() {
+        let session = nodes[login_node].login("alice").await;
         for node in &nodes {
-            assert_eq!(node.status(&session).await, "200", "sealed by node {begins}");
+            assert_eq!(node.status(&session).await, "200", "sealed by node {login_node}");
         }
-        assert_eq!(nodes[ends].logout(&session).await, "200");
+        assert_eq!(nodes[logout_node].logout(&session).await, "200");
         let [a, b, c] = nodes.each_ref().map(|node| node.until_status(&session, "401 revoked"));
         let (a, b, c) = tokio::join!(a, b, c);
-        worst = worst.max(a).max(b).max(c);
+        longest = longest.max(a).max(b).max(c);
     }
-    println!("clocks a minute apart: signed out on one node, refused on all within {worst:?} at worst");
-    assert!(worst < BOUND, "{worst:?}");
+    println!("clocks a minute apart: signed out on one node, refused on all within {longest:?} at worst");
+    assert!(longest < BOUND, "{longest:?}");
 }
 
 #[tokio::test]
@@ -53,9 +54,9 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
     let nodes = start(&home);
     let live = nodes[2].login("alice").await;
     let mut ended = Vec::new();
-    for (begins, ends) in pairs() {
-        let session = nodes[begins].login("alice").await;
-        assert_eq!(nodes[ends].logout(&session).await, "200");
+    for (login_node, logout_node) in pairs() {
+        let session = nodes[login_node].login("alice").await;
+        assert_eq!(nodes[logout_node].logout(&session).await, "200");
         until_all(&nodes, &session, "401 revoked").await;
         ended.push(session);
     }
@@ -84,7 +85,7 @@ async fn no_session_outlives_a_refusal_that_a_fast_node_prunes() {
     // The live session expires after two minutes at most, although it was sealed with a fast clock: on all nodes, the time is
     // never earlier than `pruned_through` of the fast node.
     assert!(accepted_at.contains(&40) && !accepted_at.contains(&200), "{accepted_at:?}");
-    // Entries that expired after the last pruning are removed by one of the next ones, which are a minute apart.
+    // Entries that expired after the last pruning are removed by a later pruning. Nodes prune once a minute.
     let mut passed = 400;
     while database.sql("SELECT count(*) FROM revocation") != "0" {
         assert!(passed < 4_000, "some entries are never removed");
@@ -116,13 +117,13 @@ async fn settled(node: &Server<'_>, session: &Session) -> String {
         if verdict != "503 stale" {
             return verdict;
         }
-        assert!(Instant::now() < deadline, "the node stays stale");
+        assert!(Instant::now() < deadline, "the node is still stale");
     }
 }
 
-/// Returns all pairs of the node that begins a session and the node that ends it.
+/// Returns all pairs of the node of the login and the node of the logout.
 fn pairs() -> impl Iterator<Item = (usize, usize)> + Clone {
-    (0..3).flat_map(|begins| (0..3).map(move |ends| (begins, ends)))
+    (0..3).flat_map(|login_node| (0..3).map(move |logout_node| (login_node, logout_node)))
 }
 
 fn start(home: &Home) -> [Server<'_>; 3] {

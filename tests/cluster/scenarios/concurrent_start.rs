@@ -1,5 +1,5 @@
 //! Nodes and commands that start at the same time on a database without tables: one of them creates the tables, and all of
-//! them work.
+//! them succeed.
 
 use crate::harness::{Home, PASSWORD, Server, Session, text};
 use crate::nodes::until_all;

@@ -1,4 +1,5 @@
-//! Durability: a confirmed logout is on PostgreSQL's disk, regardless of the settings of PostgreSQL, and also with a pooler.
+//! Durability: a confirmed logout is on PostgreSQL's disk, whatever the settings of PostgreSQL are, with and without
+//! a pooler.
 
 use crate::harness::{Server, Session, text, wait_until};
 use crate::load_permit;
@@ -67,9 +68,9 @@ async fn a_pooler_that_shares_sessions_is_reported() {
         assert!(output.contains("pool_mode = session"), "{arguments:?}: {output}");
     }
     let (_, output) = run(&["doctor"]);
-    let found = output.lines().find(|line| line.contains("store.open")).expect("doctor checks it");
+    let found = output.lines().find(|line| line.contains("store.open")).expect("doctor checks whether the store opens");
     assert!(found.starts_with("problem") && found.contains("pool_mode = session"), "{found}");
-    assert!(!output.contains("store restored"), "that would end every session: {output}");
+    assert!(!output.contains("store restored"), "the command `store restored` would end every session: {output}");
 }
 
 #[tokio::test]

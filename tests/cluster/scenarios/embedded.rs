@@ -47,7 +47,7 @@ async fn completes_within(polls: usize, future: impl Future<Output = Result<(), 
     .await
 }
 
-/// One node of the application.
+/// Node of the application.
 struct Node {
     jar: Jar,
     address: String,
@@ -63,7 +63,7 @@ impl Node {
             .push(Router::with_path("sign-out").post(sign_out))
             .push(Router::with_path("sign-out/everywhere").post(sign_out_everywhere));
         let listening = TcpListener::new("127.0.0.1:0").bind().await;
-        let address = listening.local_addr().expect("it listens").to_string();
+        let address = listening.local_addr().expect("the listener has an address").to_string();
         tokio::spawn(Server::new(listening).serve(routes));
         Ok(Self { jar, address })
     }
@@ -81,7 +81,7 @@ impl Node {
     }
 
     /// Sends a request. Returns `200`, or the status and reason of a refusal.
-    async fn ask(&self, method: Method, path: &str, cookie: &str) -> String {
+    async fn request_outcome(&self, method: Method, path: &str, cookie: &str) -> String {
         let response = self.send(method, path, cookie).await;
         let status = response.status();
         let body = response.text().await.expect("a body");
@@ -95,11 +95,11 @@ impl Node {
     async fn until_revoked(&self, cookie: &str) -> std::time::Duration {
         let started = tokio::time::Instant::now();
         loop {
-            let found = self.ask(Method::GET, "/who", cookie).await;
-            if found == "401 revoked" {
+            let outcome = self.request_outcome(Method::GET, "/who", cookie).await;
+            if outcome == "401 revoked" {
                 return started.elapsed();
             }
-            assert!(started.elapsed() < WAIT_TIMEOUT, "{found}");
+            assert!(started.elapsed() < WAIT_TIMEOUT, "{outcome}");
         }
     }
 }
@@ -116,21 +116,21 @@ async fn sessions_end_on_both_nodes_even_after_an_outage() {
     let first = a.sign_in().await;
     let second = b.sign_in().await;
     for session in [&first, &second] {
-        assert_eq!(a.ask(Method::GET, "/who", session).await, "200");
-        assert_eq!(b.ask(Method::GET, "/who", session).await, "200");
+        assert_eq!(a.request_outcome(Method::GET, "/who", session).await, "200");
+        assert_eq!(b.request_outcome(Method::GET, "/who", session).await, "200");
     }
-    assert_eq!(b.ask(Method::POST, "/sign-out", &first).await, "200");
+    assert_eq!(b.request_outcome(Method::POST, "/sign-out", &first).await, "200");
     let lag = a.until_revoked(&first).await;
     assert!(lag < BOUND, "{lag:?}");
     let third = b.sign_in().await;
-    assert_eq!(a.ask(Method::POST, "/sign-out/everywhere", &second).await, "200");
+    assert_eq!(a.request_outcome(Method::POST, "/sign-out/everywhere", &second).await, "200");
     for session in [&second, &third] {
         b.until_revoked(session).await;
     }
 
     let session = a.sign_in().await;
     database.kill();
-    assert_eq!(a.ask(Method::POST, "/sign-out", &session).await, "503 not-durable");
+    assert_eq!(a.request_outcome(Method::POST, "/sign-out", &session).await, "503 not-durable");
     database.restart();
     b.until_revoked(&session).await;
     assert_eq!(a.jar.close().await, Ok(()));
@@ -138,9 +138,9 @@ async fn sessions_end_on_both_nodes_even_after_an_outage() {
 
     let after_a_restart = Node::start(&home, &store).await.expect("opens");
     for session in [&first, &second, &third, &session] {
-        assert_eq!(after_a_restart.ask(Method::GET, "/who", session).await, "401 revoked");
+        assert_eq!(after_a_restart.request_outcome(Method::GET, "/who", session).await, "401 revoked");
     }
-    assert_eq!(after_a_restart.ask(Method::GET, "/who", &after_a_restart.sign_in().await).await, "200");
+    assert_eq!(after_a_restart.request_outcome(Method::GET, "/who", &after_a_restart.sign_in().await).await, "200");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_logout_continues_when_its_future_is_dropped() {
     for polls in 1.. {
         assert!(polls < 100, "the logout never completes");
         let session = node.sign_in().await;
-        assert_eq!(node.ask(Method::GET, "/who", &session).await, "200", "{polls} polls");
+        assert_eq!(node.request_outcome(Method::GET, "/who", &session).await, "200", "{polls} polls");
         let completed = completes_within(polls, node.jar.sign_out_everywhere("customer-42")).await;
         node.until_revoked(&session).await;
         if completed {

@@ -1,4 +1,4 @@
-//! Failover from the primary to a standby. If the standby confirms commits, no confirmed logout is lost. If it does not,
+//! Failover from the primary to a standby. If commits wait for the standby, no confirmed logout is lost. Otherwise
 //! commits may be lost, and `sealjar store restored` ends the affected sessions. No node is restarted.
 
 use std::sync::Arc;
@@ -21,14 +21,14 @@ async fn a_sign_out_survives_the_primary_if_a_standby_confirms_it() {
     let mut nodes = Vec::from(nodes::start_three(&home, &[]));
     let factory = SessionFactory::new(&home, &primary);
     let sessions: Vec<Session> = (0..SESSIONS).map(|_| factory.session().0).collect();
-    let answered = Arc::new(AtomicUsize::new(0));
+    let succeeded = Arc::new(AtomicUsize::new(0));
     let requests: Vec<_> = sessions
         .chunks(SESSIONS / 10)
         .zip(nodes.iter().cycle())
         .map(|(sessions, node)| {
             let sessions = sessions.to_vec();
             let url = node.url("/auth/logout");
-            let answered = answered.clone();
+            let succeeded = succeeded.clone();
             tokio::spawn(async move {
                 let mut ended = Vec::new();
                 for session in sessions {
@@ -36,14 +36,14 @@ async fn a_sign_out_survives_the_primary_if_a_standby_confirms_it() {
                     if request.send().await.expect("an answer").status() != 200 {
                         break;
                     }
-                    answered.fetch_add(1, Ordering::Relaxed);
+                    succeeded.fetch_add(1, Ordering::Relaxed);
                     ended.push(session);
                 }
                 ended
             })
         })
         .collect();
-    while answered.load(Ordering::Relaxed) < SESSIONS / 10 {
+    while succeeded.load(Ordering::Relaxed) < SESSIONS / 10 {
         tokio::task::yield_now().await;
     }
     primary.kill();

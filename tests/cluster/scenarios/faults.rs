@@ -1,6 +1,6 @@
-//! Faults of the store under a steady load: it is killed, suspended, or disconnected from one node. Sessions are checked for
-//! `max_staleness` and then refused (fail closed). No confirmed logout is lost. A logout with the response 503 also takes
-//! effect. Every node recovers automatically.
+//! Faults of the store under a steady load: PostgreSQL is killed, suspended, or disconnected from one node. Sessions are
+//! checked for `max_staleness` and then refused (fail closed). No confirmed logout is lost. A logout with the response 503
+//! also takes effect. Every node recovers automatically.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -92,16 +92,16 @@ async fn one_node_cut_off_from_postgresql_under_load() {
     fault.assert_recovery(load, &nodes).await;
 }
 
-/// A fault of the store: the affected nodes, and its times.
+/// Record of a fault of the store: the affected nodes, and the times of the fault.
 struct Fault {
     description: &'static str,
     affected: &'static [usize],
     not_durable_before: usize,
-    /// Time before the fault was caused.
+    /// Time just before the fault was caused.
     began: Instant,
     /// Time at which the fault was in force.
     in_force: Instant,
-    /// Time before the fault was repaired.
+    /// Time just before the fault was repaired.
     ended: Instant,
 }
 

@@ -1,5 +1,5 @@
-//! Revocation of a key on one node while the key files of the other nodes do not change: the other nodes read it from the
-//! log. If that is not possible, the command reports it.
+//! Revocation of a key on one node while the key files of the other nodes do not change: the other nodes read the
+//! revocation from the log. If that is not possible, the command reports this.
 
 use std::fs;
 use std::path::Path;
@@ -21,6 +21,7 @@ fn start_with_own_keys<'h>(home: &'h Home, names: &[&str]) -> Vec<Server<'h>> {
     [home.start_with(&["--set", "node.name=first"], &[])].into_iter().chain(others).collect()
 }
 
+/// Copies a key directory.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new directory");
     for file in fs::read_dir(from).expect("reads") {
@@ -29,12 +30,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Returns the id of the active key.
 fn kid(home: &Home) -> String {
-    let active = home.keys().into_iter().find(|key| key["state"] == "active").expect("one is active");
+    let active = home.keys().into_iter().find(|key| key["state"] == "active").expect("one key is active");
     active["kid"].as_str().expect("text").to_owned()
 }
 
-/// Returns the reports of the nodes, as soon as there are `wanted` of them.
+/// Waits until the store has `wanted` reports of nodes, and returns them.
 fn reports(home: &Home, wanted: usize) -> Vec<Value> {
     loop {
         let status: Value = serde_json::from_slice(&home.run(&["keys", "status", "--json"]).stdout).expect("JSON");
@@ -104,7 +106,7 @@ async fn revoke_names_a_suspended_and_a_killed_node() {
     let home = nodes::home(&database, &[]);
     let mut nodes = start_with_own_keys(&home, &["stopped", "killed"]);
     reports(&home, 3);
-    nodes.pop().expect("three").kill();
+    nodes.pop().expect("three nodes").kill();
     nodes[1].signal("STOP");
     let output = home.run(&["keys", "revoke", &kid(&home), "--replace"]);
     let stderr = text(&output.stderr);

@@ -1,5 +1,5 @@
 //! Many revocations: the start time and the memory of a node with a million of them, and the propagation of thousands of
-//! logouts a second to all nodes.
+//! logouts per second to all nodes.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,27 +19,27 @@ async fn loads_a_million_revocations() {
     let count: u32 = reduced_or_stated(50_000, 1_000_000);
     let database = Postgres::start();
     let home = nodes::home(&database, &[]);
-    let mut measured = Vec::new();
+    let mut measurements = Vec::new();
     for number in [0, count] {
         nodes::fill(&database, 0, number);
         let started = Instant::now();
         let node = home.start();
         nodes::until_ready(&node).await;
-        measured.push((started.elapsed(), resident_kib(&node)));
+        measurements.push((started.elapsed(), resident_kib(&node)));
         assert_eq!(readyz(&node).await["revocations"], number);
         assert_eq!(node.status(&node.login("alice").await).await, "200");
     }
-    let (empty, base) = measured[0];
-    let (full, loaded) = measured[1];
+    let (empty_start, empty_kib) = measurements[0];
+    let (full_start, full_kib) = measurements[1];
     println!(
-        "{count} live revocations: ready after {full:.1?} ({empty:.1?} with none), {} MiB resident ({} with none), {} bytes each",
-        loaded / 1024,
-        base / 1024,
-        loaded.saturating_sub(base) * 1024 / u64::from(count)
+        "{count} live revocations: ready after {full_start:.1?} ({empty_start:.1?} with none), {} MiB resident ({} with none), {} bytes each",
+        full_kib / 1024,
+        empty_kib / 1024,
+        full_kib.saturating_sub(empty_kib) * 1024 / u64::from(count)
     );
 }
 
-/// Interval of logouts whose propagation to the other nodes is measured: one of 50.
+/// Number of logouts for each logout whose propagation to the other nodes is measured.
 const MEASURED_INTERVAL: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,20 +52,20 @@ async fn handles_thousands_of_logouts_a_second_on_three_nodes() {
     let hosts = nodes.each_ref().map(|node| node.public.as_str());
     let factory = SessionFactory::new(&home, &database);
     let sessions: Vec<Session> = (0..rate * seconds).map(|_| factory.session().0).collect();
-    let (follow, followed) = channel();
-    let (mut times, mut lags, took) = std::thread::scope(|scope| {
-        let follower = scope.spawn(move || measure_lags(hosts, followed));
+    let (measured_sender, measured_logouts) = channel();
+    let (mut times, mut lags, duration) = std::thread::scope(|scope| {
+        let follower = scope.spawn(move || measure_lags(hosts, measured_logouts));
         let started = Instant::now();
-        let times = sign_out(hosts, &sessions, rate, connections, follow);
-        let took = started.elapsed();
-        (times, follower.join().expect("each session was refused"), took)
+        let times = sign_out(hosts, &sessions, rate, connections, measured_sender);
+        let duration = started.elapsed();
+        (times, follower.join().expect("each session was refused"), duration)
     });
     times.sort();
     lags.sort();
     let all = times.len();
     let last = times.len() - 1;
     println!(
-        "{all} sign-outs over three nodes in {took:.1?}, {rate} a second wanted: answered in {:.1?} (median), {:.1?} (99 %), \
+        "{all} sign-outs over three nodes in {duration:.1?}, {rate} a second wanted: answered in {:.1?} (median), {:.1?} (99 %), \
          {:.1?} (worst)",
         times[all / 2],
         times[all * 99 / 100],
@@ -85,7 +85,8 @@ async fn handles_thousands_of_logouts_a_second_on_three_nodes() {
     }
 }
 
-type Follow = (usize, Session, Instant);
+/// Logout whose propagation is measured: its node, its session, and the time of its response.
+type MeasuredLogout = (usize, Session, Instant);
 
 /// Logs all sessions out at the given rate, over `connections` connections, which are distributed over the nodes. Each logout
 /// must succeed. Returns the time from the planned start of each logout to its response.
@@ -94,7 +95,7 @@ fn sign_out(
     sessions: &[Session],
     rate: usize,
     connections: usize,
-    follow: Sender<Follow>,
+    measured: Sender<MeasuredLogout>,
 ) -> Vec<Duration> {
     let next = AtomicUsize::new(0);
     let times = Mutex::new(Vec::with_capacity(sessions.len()));
@@ -103,7 +104,7 @@ fn sign_out(
         for connection in 0..connections {
             let next = &next;
             let times = &times;
-            let follow = follow.clone();
+            let measured = measured.clone();
             scope.spawn(move || {
                 let node = connection % hosts.len();
                 let mut wire = Wire::to(hosts[node]);
@@ -112,18 +113,18 @@ fn sign_out(
                     // This sleep sets the rate of the load. It does not wait for a result.
                     std::thread::sleep(due.saturating_duration_since(Instant::now()));
                     let reply = wire.post("/auth/logout", &session.cookie());
-                    let done = Instant::now();
+                    let responded_at = Instant::now();
                     assert_eq!(reply.status, 200, "{}", reply.body);
-                    times.lock().expect("no thread panics while it holds the lock").push(done - due);
+                    times.lock().expect("no thread panics while it holds the lock").push(responded_at - due);
                     if number % MEASURED_INTERVAL == 0 {
-                        follow
-                            .send((node, session.clone(), done))
+                        measured
+                            .send((node, session.clone(), responded_at))
                             .expect("the follower receives until all clients have ended");
                     }
                 }
             });
         }
-        drop(follow);
+        drop(measured);
     });
     times.into_inner().expect("no thread panicked")
 }
@@ -133,8 +134,8 @@ fn take<'s>(next: &AtomicUsize, sessions: &'s [Session]) -> Option<(usize, &'s S
     sessions.get(number).map(|session| (number, session))
 }
 
-/// Checks each session on the two other nodes until it is refused. Returns the times that this took.
-fn measure_lags(hosts: [&str; 3], followed: Receiver<Follow>) -> Vec<Duration> {
+/// Checks each session on the two other nodes until it is refused. Returns the time that each refusal took.
+fn measure_lags(hosts: [&str; 3], followed: Receiver<MeasuredLogout>) -> Vec<Duration> {
     let mut wires = hosts.map(Wire::to);
     let mut lags = Vec::new();
     for (node, session, done) in followed {

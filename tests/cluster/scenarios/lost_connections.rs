@@ -1,5 +1,5 @@
-//! Closed connections while server and node continue to run: after a fast restart or failover, after the restart of a pooler,
-//! or by `pg_terminate_backend`.
+//! Connections that are closed while database server and nodes continue to run: after a fast restart or failover, after the
+//! restart of a pooler, or by `pg_terminate_backend`.
 
 use crate::load_permit;
 use crate::nodes;

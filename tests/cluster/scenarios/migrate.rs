@@ -1,5 +1,5 @@
-//! `sealjar migrate` to PostgreSQL, from PostgreSQL, and between two of its databases: live sessions stay live, ended
-//! sessions stay ended, and `kill -9` during the migration does no harm.
+//! `sealjar migrate` to PostgreSQL, from PostgreSQL, and between two PostgreSQL databases. Live sessions stay live,
+//! revoked sessions stay revoked, and a migration that was stopped with `kill -9` can be repeated.
 
 use std::process::Stdio;
 
@@ -23,7 +23,7 @@ async fn migrates_from_sqlite_to_three_nodes_despite_a_kill() {
     let server = home.start();
     let live = server.login("alice").await;
     let ended = server.login("alice").await;
-    let bobs = server.login("bob").await;
+    let bobs_session = server.login("bob").await;
     assert_eq!(server.logout(&ended).await, "200");
     home.run_ok(&["revoke", "--user", "bob"]);
     stop([server]);
@@ -46,7 +46,7 @@ async fn migrates_from_sqlite_to_three_nodes_despite_a_kill() {
     let nodes = [(); 3].map(|()| home.start_with(&["--store", &store], &[]));
     assert_eq!(readyz(&nodes[2]).await["revocations"], MANY - 1);
     until_all(&nodes, &live, "200").await;
-    for session in [&ended, &bobs] {
+    for session in [&ended, &bobs_session] {
         until_all(&nodes, session, "401 revoked").await;
     }
     let next = nodes[0].login("bob").await;
@@ -54,19 +54,23 @@ async fn migrates_from_sqlite_to_three_nodes_despite_a_kill() {
     until_all(&nodes, &next, "401 revoked").await;
 }
 
+/// Kills a migration after it has made progress, and before it is complete.
 fn kill_in_the_middle(home: &Home, store: &str, watch: &mut Connection) {
     let mut last_seq = || watch.run("SELECT last_seq FROM migration;")[0].parse::<i64>().expect("a number");
-    let before = last_seq();
+    let start_seq = last_seq();
     let mut command = home.command(&["migrate", "--from", SQLITE, "--to", store]);
-    let mut migrating = command.stderr(Stdio::null()).spawn().expect("the binary runs");
-    while last_seq() <= before {
-        assert!(migrating.try_wait().expect("it was started").is_none(), "the migration ended without progress");
+    let mut migration = command.stderr(Stdio::null()).spawn().expect("the binary runs");
+    while last_seq() <= start_seq {
+        assert!(
+            migration.try_wait().expect("the migration was started").is_none(),
+            "the migration ended without progress"
+        );
     }
-    migrating.kill().expect("the migration runs");
-    migrating.wait().expect("the migration ends");
-    let reached = last_seq();
-    println!("killed at {reached}");
-    assert!(reached < MANY, "{reached} is in the middle");
+    migration.kill().expect("the migration runs");
+    migration.wait().expect("the migration ends");
+    let reached_seq = last_seq();
+    println!("killed at {reached_seq}");
+    assert!(reached_seq < MANY, "the migration was complete when it was killed, at {reached_seq}");
 }
 
 #[tokio::test]
@@ -85,7 +89,7 @@ async fn migrates_to_another_database_and_back_to_a_file() {
     stop(nodes);
     for (from, to) in [(first.as_str(), second.as_str()), (&second, "sqlite://back.db")] {
         home.run_ok(&["migrate", "--from", from, "--to", to]);
-        // `--set` overrides the store in the home's configuration.
+        // `--set` overrides the store in the configuration of the home directory.
         let [old, new] = [from, to].map(|url| format!("store={url}"));
         let server = home.start_with(&["--set", &new], &[]);
         server.until_status(&live, "200").await;

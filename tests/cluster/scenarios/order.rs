@@ -1,5 +1,5 @@
 //! Order of the log: no node misses a row that is committed late with a smaller number, or a row that has the number of a
-//! lost row. Also, a node does not treat a row that it has only read as durable, because its commit may have been too late.
+//! lost row. A node that has only read a row does not treat the row as durable, because its commit may have been too late.
 
 use std::fmt::Write;
 
@@ -13,6 +13,7 @@ use crate::session_factory::SessionFactory;
 /// First statement of every writer of the log: it assigns a number, and locks the row of `state` until the commit.
 const TAKE_NUMBER: &str = "UPDATE state SET last_seq = last_seq + 1";
 
+/// Returns the statement that inserts the row of a revoked session with the last assigned number.
 fn insert(sid: Sid) -> String {
     format!(
         "INSERT INTO revocation (seq, sid, expires_at)
@@ -27,12 +28,13 @@ async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
     let nodes = nodes::start_three(&home, &[]);
     let factory = SessionFactory::new(&home, &database);
     let (late, sid) = factory.session();
-    let (meanwhile, _) = factory.session();
+    let (concurrent, _) = factory.session();
     let mut writer = database.connection();
     writer.run(&format!("BEGIN; {TAKE_NUMBER}; {};", insert(sid)));
-    let sign_out = tokio::join!(nodes[0].logout(&meanwhile), async {
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND wait_event_type = 'Lock'";
-        while database.sql(waiting) == "0" {
+    let sign_out = tokio::join!(nodes[0].logout(&concurrent), async {
+        let waiting_transactions =
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND wait_event_type = 'Lock'";
+        while database.sql(waiting_transactions) == "0" {
             tokio::task::yield_now().await;
         }
         for node in &nodes {
@@ -41,7 +43,7 @@ async fn a_row_that_commits_late_with_a_smaller_number_is_not_missed() {
         writer.run("COMMIT;");
     });
     assert_eq!(sign_out.0, "200");
-    for session in [&late, &meanwhile] {
+    for session in [&late, &concurrent] {
         until_all(&nodes, session, "401 revoked").await;
     }
 }
@@ -53,13 +55,17 @@ async fn neither_a_late_row_nor_a_failed_sign_out_is_missed() {
     let nodes = nodes::start_three(&home, &[]);
     let factory = SessionFactory::new(&home, &database);
     let (late, sid) = factory.session();
-    let (meanwhile, _) = factory.session();
+    let (concurrent, _) = factory.session();
     let mut writer = database.connection();
     writer.run(&format!("BEGIN; {TAKE_NUMBER}; {};", insert(sid)));
-    assert_eq!(nodes[0].logout(&meanwhile).await, "503 not-durable");
-    assert_eq!(nodes[1].status(&meanwhile).await, "200", "it is not in the log, so no other node can read it");
+    assert_eq!(nodes[0].logout(&concurrent).await, "503 not-durable");
+    assert_eq!(
+        nodes[1].status(&concurrent).await,
+        "200",
+        "the revocation is not in the log, so no other node can read it"
+    );
     writer.run("COMMIT;");
-    for session in [&late, &meanwhile] {
+    for session in [&late, &concurrent] {
         until_all(&nodes, session, "401 revoked").await;
     }
 }
@@ -70,24 +76,25 @@ async fn rows_that_take_the_numbers_of_lost_ones_are_not_missed() {
     let home = nodes::home(&database, &[]);
     let nodes = nodes::start_three(&home, &[]);
     let factory = SessionFactory::new(&home, &database);
-    // As after a failover to a standby that lagged: the last five rows are lost, and two, five or seven new rows replace them.
-    for refilled in [2, 5, 7] {
+    // The database has the same content as after a failover to a standby that lagged: the last five rows are lost, and two,
+    // five or seven new rows replace them.
+    for new_rows in [2, 5, 7] {
         sign_out_five(&nodes, &factory).await;
-        let (sessions, sids): (Vec<_>, Vec<_>) = (0..refilled).map(|_| factory.session()).unzip();
-        let lost = "DELETE FROM revocation WHERE seq > (SELECT last_seq - 5 FROM state);
+        let (sessions, sids): (Vec<_>, Vec<_>) = (0..new_rows).map(|_| factory.session()).unzip();
+        let lose_rows = "DELETE FROM revocation WHERE seq > (SELECT last_seq - 5 FROM state);
                     UPDATE state SET last_seq = last_seq - 5;";
         let refill = sids.into_iter().fold(String::new(), |mut all, sid| {
             let _ = write!(all, "{TAKE_NUMBER}; {};", insert(sid));
             all
         });
-        database.sql(&format!("BEGIN; {lost} {refill} COMMIT;"));
+        database.sql(&format!("BEGIN; {lose_rows} {refill} COMMIT;"));
         for session in &sessions {
             until_all(&nodes, session, "401 revoked").await;
         }
-        // The same, but the new rows are from logouts on the nodes.
+        // This case loses rows in the same way, but the new rows are from logouts on the nodes.
         sign_out_five(&nodes, &factory).await;
-        database.sql(&format!("BEGIN; {lost} COMMIT;"));
-        for number in 0..refilled {
+        database.sql(&format!("BEGIN; {lose_rows} COMMIT;"));
+        for number in 0..new_rows {
             let (session, _) = factory.session();
             assert_eq!(nodes[number % 3].logout(&session).await, "200");
             until_all(&nodes, &session, "401 revoked").await;
@@ -101,7 +108,7 @@ async fn a_logout_commits_a_logged_entry_once_per_node() {
     let home = nodes::home(&database, &[]);
     let nodes = nodes::start_three(&home, &[]);
     let (session, sid) = SessionFactory::new(&home, &database).session();
-    // As if another node had committed the entry too late, and had not repeated the commit yet.
+    // Insert the row as if another node had committed the entry too late, and had not repeated the commit yet.
     database.sql(&format!("BEGIN; {TAKE_NUMBER}; {}; COMMIT;", insert(sid)));
     until_all(&nodes, &session, "401 revoked").await;
     for (number, node) in nodes.iter().enumerate() {
@@ -113,6 +120,7 @@ async fn a_logout_commits_a_logged_entry_once_per_node() {
     }
 }
 
+/// Logs out five sessions on the first node, and waits until all nodes refuse them.
 async fn sign_out_five(nodes: &[Server<'_>; 3], factory: &SessionFactory) {
     for _ in 0..5 {
         let (session, _) = factory.session();

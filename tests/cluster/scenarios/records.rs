@@ -1,5 +1,5 @@
-//! Recording and pruning, which a node does once a minute in addition to its polls: it does not make the list stale, even if
-//! a commit takes long, and its cost depends on the number of deleted rows, not on the size of the table.
+//! Recording and pruning, which a node does once a minute in addition to its polls. They do not make the list stale, even if
+//! a commit takes long. The cost of pruning depends on the number of deleted rows, not on the size of the table.
 
 use crate::clock_file::{every_clock, write_clock};
 use crate::harness::{Home, Server, wait_until};
@@ -16,7 +16,7 @@ const AFTER: &str = "+29s";
 async fn a_commit_that_hangs_makes_no_list_stale() {
     let _permit = load_permit().await;
     let database = Postgres::start();
-    // The maximum staleness is shorter than the commit takes.
+    // The commit takes longer than the maximum staleness.
     let home = nodes::home(&database, &["revocation.max_staleness=3s", "postgres.statement_timeout=4s"]);
     let mut node = start(&home);
     let live = node.login("alice").await;
@@ -49,15 +49,15 @@ async fn pruning_does_not_scan_the_whole_table() {
     nodes::fill(&database, EXPIRED, LIVE);
     database.sql("VACUUM ANALYZE revocation");
     let node = start(&home);
-    let counted = |what: &str| -> u64 {
-        let statistics = format!("SELECT {what} FROM pg_stat_user_tables WHERE relname = 'revocation'");
-        database.sql(&statistics).parse().expect("a number")
+    let statistic = |column: &str| -> u64 {
+        let query = format!("SELECT {column} FROM pg_stat_user_tables WHERE relname = 'revocation'");
+        database.sql(&query).parse().expect("a number")
     };
-    let deleted = counted("n_tup_del");
-    let whole_scans = counted("seq_scan");
+    let deleted = statistic("n_tup_del");
+    let whole_scans = statistic("seq_scan");
     pass_a_minute(&home);
-    wait_until("all expired rows are deleted", || counted("n_tup_del") == deleted + u64::from(EXPIRED));
-    assert_eq!(counted("seq_scan"), whole_scans);
+    wait_until("all expired rows are deleted", || statistic("n_tup_del") == deleted + u64::from(EXPIRED));
+    assert_eq!(statistic("seq_scan"), whole_scans);
     assert_eq!(database.sql("SELECT count(*) FROM revocation"), LIVE.to_string());
     assert_eq!(nodes::readyz(&node).await["revocations"], LIVE, "the entries were removed from the list first");
 }

@@ -1,4 +1,4 @@
-//! A backup is restored while nodes are running, and `sealjar store restored` ends the sessions that the backup made valid
+//! Restoring of a backup while nodes are running. `sealjar store restored` ends the sessions that the backup made valid
 //! again.
 
 use crate::nodes::{self, ROLLED_BACK, until_all};

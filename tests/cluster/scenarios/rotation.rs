@@ -23,8 +23,8 @@ async fn sessions_open_on_every_node_through_immediate_rotations() {
     rotate_repeatedly(&home, &nodes, &["keys", "rotate", "--activate-in", "0s"], reduced_or_stated(5, 20)).await;
 }
 
-/// Each node has its own key directory, which is updated with a different delay, as by rsync, a configuration management or
-/// Kubernetes.
+/// Each node has its own key directory, which is updated with a different delay, as with rsync, a configuration management
+/// tool or Kubernetes.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_open_on_every_node_through_rotations_that_wait() {
     let _permit = load_permit().await;
@@ -63,18 +63,18 @@ async fn rotate_repeatedly(home: &Home, nodes: &[Server<'_>; 3], rotate: &[&str]
     let [a, b, c] = nodes;
     let mut sessions = vec![a.login("alice").await];
     for _ in 0..rotations {
-        let before = key_of(sessions.last().expect("at least one"));
+        let old_key = key_of(sessions.last().expect("at least one session"));
         let started = Instant::now();
         let mut command = home.command(rotate);
         let command = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         loop {
             // This sleep sets the rate of the logins. It does not wait for a result.
             tokio::time::sleep(Duration::from_millis(50)).await;
-            let fresh = a.login("alice").await;
-            let status = tokio::join!(b.status(&fresh), c.status(&fresh));
-            assert_eq!(status, ("200".to_owned(), "200".to_owned()), "the token is new");
-            let rotated = key_of(&fresh) != before;
-            sessions.push(fresh);
+            let new_session = a.login("alice").await;
+            let status = tokio::join!(b.status(&new_session), c.status(&new_session));
+            assert_eq!(status, ("200".to_owned(), "200".to_owned()), "the other nodes accept a new token");
+            let rotated = key_of(&new_session) != old_key;
+            sessions.push(new_session);
             if rotated {
                 break;
             }
@@ -84,7 +84,7 @@ async fn rotate_repeatedly(home: &Home, nodes: &[Server<'_>; 3], rotate: &[&str]
         assert!(output.status.success(), "{}", text(&output.stderr));
         for session in &sessions {
             for node in nodes {
-                assert_eq!(node.status(session).await, "200", "the token was sealed before");
+                assert_eq!(node.status(session).await, "200", "every node accepts the tokens that were sealed before");
             }
         }
     }
@@ -100,6 +100,7 @@ fn key_of(session: &Session) -> String {
     session.0.get(..12).expect("a token is longer").to_owned()
 }
 
+/// Content of each key file, by file name.
 type Keys = BTreeMap<String, Vec<u8>>;
 
 fn read_keys(home: &Home) -> Keys {
@@ -111,21 +112,23 @@ fn read_keys(home: &Home) -> Keys {
 
 fn write_keys(directory: &Path, keys: &Keys) {
     for (name, content) in keys {
-        let new = directory.join(".new");
+        let temporary = directory.join(".new");
         let file = directory.join(name);
         if fs::read(&file).is_ok_and(|old| old == *content) {
             continue;
         }
-        fs::write(&new, content).expect("writes");
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(&new, private).expect("our own file");
-        fs::rename(new, file).expect("renames");
+        fs::write(&temporary, content).expect("writes");
+        let private_mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&temporary, private_mode).expect("our own file");
+        fs::rename(temporary, file).expect("renames");
     }
 }
 
+/// Whether the copying of keys continues.
 struct Running(AtomicBool);
 
 impl Running {
+    /// Copies the keys of the home directory with this delay, again and again.
     fn copy_keys(&self, home: &Home, directory: &Path, delay: Duration) {
         while self.0.load(Ordering::Relaxed) {
             let keys = read_keys(home);

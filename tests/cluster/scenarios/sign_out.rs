@@ -1,4 +1,5 @@
-//! Propagation: a session that ended on one node is refused by all nodes within a second, while PostgreSQL is available.
+//! Propagation of logouts: all nodes refuse a session within a second after its logout on one node, while PostgreSQL is
+//! available.
 
 use std::time::Duration;
 

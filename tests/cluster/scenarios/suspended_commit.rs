@@ -1,5 +1,5 @@
-//! A node is suspended during a commit, while it holds the lock of the log. The other nodes wait only until the server closes
-//! its connection.
+//! Suspension of a node during a commit, while it holds the lock of the log. The other nodes wait only until PostgreSQL closes
+//! the connection of the suspended node.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,11 +25,11 @@ async fn a_node_suspended_in_a_commit_delays_others_only_briefly() {
     let home = nodes::home(&database, &[]);
     let nodes = nodes::start_three(&home, &[]);
     let factory = SessionFactory::new(&home, &database);
-    let busy = Busy { factory: &factory, host: &nodes[2].public, stop: AtomicBool::new(false) };
+    let logout_clients = LogoutClients { factory: &factory, host: &nodes[2].public, stop: AtomicBool::new(false) };
     let (session, _) = factory.session();
     let (waited, answered) = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| busy.sign_out())).collect();
-        let resume = Resume { node: &nodes[2], stop: &busy.stop };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| logout_clients.sign_out())).collect();
+        let resume = Resume { node: &nodes[2], stop: &logout_clients.stop };
         suspend_in_a_commit(&nodes[2], &database);
         let started = Instant::now();
         let reply = Wire::to(&nodes[0].public).post("/auth/logout", &session.cookie());
@@ -52,12 +52,13 @@ async fn a_node_suspended_in_a_commit_delays_others_only_briefly() {
     }
 }
 
-/// Suspends the node while one of its transactions is open and waits for the node.
+/// Suspends the node at a time when one of its transactions is open and PostgreSQL waits for the node's next statement.
 fn suspend_in_a_commit(node: &Server<'_>, database: &Postgres) {
-    let open = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND state = 'idle in transaction'";
+    let open_transactions =
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sealjar' AND state = 'idle in transaction'";
     for _ in 0..MAX_TRIES {
         node.signal("STOP");
-        if database.sql(open) != "0" {
+        if database.sql(open_transactions) != "0" {
             return;
         }
         node.signal("CONT");
@@ -66,13 +67,13 @@ fn suspend_in_a_commit(node: &Server<'_>, database: &Postgres) {
 }
 
 /// Clients that log out one session after the other.
-struct Busy<'m> {
+struct LogoutClients<'m> {
     factory: &'m SessionFactory,
     host: &'m str,
     stop: AtomicBool,
 }
 
-impl Busy<'_> {
+impl LogoutClients<'_> {
     fn sign_out(&self) -> Vec<Session> {
         let mut wire = Wire::to(self.host);
         let mut all = Vec::new();

@@ -1,6 +1,6 @@
-//! A node that starts late, or that was suspended, accepts no session before it has read the whole list.
+//! Nodes that start late, or that were suspended. Such a node accepts no session before it has read the whole list.
 //!
-//! Requests are sent while the node is suspended, so that they are the first thing that it processes when it is resumed.
+//! Requests are sent while the node is suspended, so that the node processes them first when it is resumed.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn a_node_suspended_for_an_hour_accepts_no_ended_session() {
     let home = nodes::home(&database, &["session.idle=200h", "session.absolute=400h", "http.idle_timeout=1000h"]);
     let clock = home.path("clock");
     write_clock(&clock, "+0s");
-    // The hour passes for both nodes.
+    // Both nodes use the same clock file, so the clocks of both advance.
     let [running, suspended] = [(); 2].map(|()| home.start_with(&[], &every_clock(&clock)));
     for hours in 1..=reduced_or_stated(3, 20) {
         let sleep = || write_clock(&clock, &format!("+{hours}h"));
@@ -42,20 +42,21 @@ async fn a_node_suspended_for_an_hour_accepts_no_ended_session() {
     }
 }
 
+/// Suspends a node, and logs a session out on the other node meanwhile. Asserts that the resumed node refuses the session.
 async fn assert_accepts_no_ended_session(running: &Server<'_>, suspended: &Server<'_>, sleep: impl FnOnce()) {
     nodes::until_ready(running).await;
     let ended = running.login("alice").await;
     let live = running.login("alice").await;
     suspended.until_status(&live, "200").await;
     assert_eq!(suspended.status(&ended).await, "200");
-    let mut waiting: Vec<Wire> = (0..WAITING).map(|_| Wire::to(&suspended.public)).collect();
+    let mut connections: Vec<Wire> = (0..WAITING).map(|_| Wire::to(&suspended.public)).collect();
     suspended.signal("STOP");
     assert_eq!(running.logout(&ended).await, "200");
     sleep();
-    waiting.iter_mut().for_each(|wire| wire.send("/auth/status", &ended.cookie()));
+    connections.iter_mut().for_each(|wire| wire.send("/auth/status", &ended.cookie()));
     suspended.signal("CONT");
-    let mut verdicts: Vec<String> = waiting.iter_mut().map(|wire| wire.receive().verdict()).collect();
-    // The node accepts the live session again after a while. It never accepts the ended session.
+    let mut verdicts: Vec<String> = connections.iter_mut().map(|wire| wire.receive().verdict()).collect();
+    // The node accepts the live session again after a while. It never accepts the logged-out session.
     let mut wire = Wire::to(&suspended.public);
     loop {
         let of_live = wire.get("/auth/status", &live.cookie()).verdict();
@@ -94,7 +95,8 @@ async fn a_node_that_loads_a_long_list_accepts_no_ended_session() {
     }
 }
 
-/// Sends requests from before the node listens until it accepts the live session. Returns the number of attempts.
+/// Sends requests until the node accepts the live session. The first requests are sent before the node listens. Returns the
+/// number of attempts.
 fn request_from_the_start(address: &str, live: &Session, ended: &Session) -> usize {
     for attempts in 1.. {
         let Some(mut wire) = Wire::try_to(address) else {

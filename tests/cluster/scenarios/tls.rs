@@ -1,4 +1,4 @@
-//! TLS connections to the database, with a private certificate authority, and the errors for a wrong one.
+//! TLS connections to the database, with a private certificate authority, and the errors for an untrusted or wrong certificate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,19 +19,20 @@ async fn a_certificate_is_verified_and_a_bad_one_is_explained() {
     let url = |query: &str| database.url("sealjar", query);
     let trusted = certificates.path("ca.crt");
     let untrusted = certificates.path("strange.crt");
-    let trusting = |mode: &str, root: &Path| url(&format!("sslmode={mode}&sslrootcert={}", root.display()));
-    let home = Home::with_settings(&[&format!("store={}", trusting("verify-full", &trusted))]);
+    let url_with_root = |mode: &str, root: &Path| url(&format!("sslmode={mode}&sslrootcert={}", root.display()));
+    let home = Home::with_settings(&[&format!("store={}", url_with_root("verify-full", &trusted))]);
     let node = home.start();
     let session = node.login("alice").await;
     assert_eq!(node.logout(&session).await, "200");
-    let over_tls = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'sealjar'";
-    assert_eq!(database.sql(over_tls), "t", "every connection of the node");
+    let all_use_tls =
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'sealjar'";
+    assert_eq!(database.sql(all_use_tls), "t", "every connection of the node");
     for query in ["", "sslmode=require"] {
         home.run_ok(&["users", "list", "--set", &format!("store={}", url(query))]);
     }
     for (store, expected) in [
-        (trusting("verify-full", &untrusted), "certificate"),
-        (trusting("verify-ca", &untrusted), "certificate"),
+        (url_with_root("verify-full", &untrusted), "certificate"),
+        (url_with_root("verify-ca", &untrusted), "certificate"),
         // The system does not trust the private authority.
         (url("sslmode=verify-full"), "certificate"),
         (url("sslmode=disable"), "no pg_hba.conf entry"),
@@ -67,7 +68,8 @@ fn a_certificate_for_another_host_is_refused() {
     assert!(stderr.contains("certificate"), "{stderr}");
 }
 
-/// A trusted authority, an untrusted one, and a server certificate of the trusted one for 127.0.0.1.
+/// Trusted certificate authority, untrusted certificate authority, and a certificate for 127.0.0.1 that the trusted authority
+/// issued.
 struct Certificates(TempDir);
 
 impl Certificates {

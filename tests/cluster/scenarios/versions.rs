@@ -1,4 +1,4 @@
-//! A newer version has migrated the tables while older versions run. Older versions continue to work and can be started,
+//! Migration of the tables by a newer version while older versions run. Older versions continue to work and can be started,
 //! until the tables need a newer version.
 
 use crate::harness::{Server, text};
@@ -11,7 +11,7 @@ async fn older_nodes_work_until_the_tables_need_a_newer_version() {
     let home = nodes::home(&database, &["revocation.max_staleness=4s"]);
     home.add_user("bob");
     let mut nodes = vec![home.start(), home.start()];
-    // These connections stay open and have prepared statements for the present tables.
+    // These connections stay open and have prepared statements for the current tables.
     log_in_and_out(&nodes).await;
     database.sql(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

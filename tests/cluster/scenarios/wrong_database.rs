@@ -1,4 +1,4 @@
-//! Commands with the address of an empty database must refuse it, because it is not the database of the servers.
+//! Commands that get the address of an empty database. They must refuse it, because it is not the database of the servers.
 
 use std::fs;
 
@@ -41,7 +41,10 @@ fn assert_refused(home: &Home, store: &str, kid: &str) {
     let doctor = home.run(&["doctor", "--json", "--set", store]);
     let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
     let findings = report["findings"].as_array().expect("a list");
-    let opened = findings.iter().find(|finding| finding["check"] == "store.open").expect("doctor checks it");
+    let opened = findings
+        .iter()
+        .find(|finding| finding["check"] == "store.open")
+        .expect("doctor checks whether the store opens");
     assert!(
         opened["level"] == "problem" && opened["found"].to_string().contains("none of Sealjar's tables"),
         "{opened}"

@@ -1,4 +1,5 @@
-//! Simulations of an embedding application that replaces its data in each response, within the bound of the proof and beyond it.
+//! Simulations of an embedding application that replaces its data in each response, within the bound of the proof and beyond
+//! it.
 
 use super::holder::{CLICKS, Habit};
 use super::request::{Front, GET, POST, RequestTemplate};
@@ -27,18 +28,18 @@ fn measure(setup: &Setup, habits: &[Habit], sessions: u64, hours: u64) -> Tally 
     tally
 }
 
-/// Each response contains new data for two hours, with occasional pauses.
+/// In each simulation of two hours, every response contains new data.
 #[test]
 fn an_application_that_writes_data_on_each_request_is_safe() {
     let page = WRITES.taking((50, 5 * SECOND));
     let clicks = Habit { template: page, ..CLICKS };
-    let loads = Habit { parallel: (50, 50), ..Habit::page_loads(page, 50, 20 * SECOND, 60 * SECOND) };
+    let page_loads = Habit { parallel: (50, 50), ..Habit::page_loads(page, 50, 20 * SECOND, 60 * SECOND) };
     let slow = Habit::after(WRITES.taking((30 * SECOND, 80 * SECOND)), 2 * SECOND, 40 * SECOND);
     let polls = Habit::every(WRITES.taking((50, 500)), 5 * SECOND, 5 * SECOND);
     let posts = Habit::after(POST.writing(), 2 * SECOND, 40 * SECOND);
     let variants: [(&str, &[Habit]); 6] = [
         ("sequential requests", &[clicks]),
-        ("page loads", &[loads]),
+        ("page loads", &[page_loads]),
         ("three tabs", &[clicks, clicks, posts]),
         ("two tabs that poll", &[polls, polls]),
         ("a long poll and clicks", &[LONG_POLL, clicks]),
@@ -73,7 +74,7 @@ fn responses_with_data_that_always_overlap_look_like_copies() {
     for (name, habits, is_expected) in rows {
         let counts = [1, 2, 3].map(|nodes| measure(&setup(nodes), habits, sessions, full_or_reduced(5, 1)).copies);
         println!("{counts:4?}  {name}");
-        let fits = |count: &u64| is_expected.is_none_or(|is_expected| is_expected == (*count > 0));
-        assert!(counts.iter().all(fits), "{counts:?}, {name}");
+        let is_as_expected = |count: &u64| is_expected.is_none_or(|is_expected| is_expected == (*count > 0));
+        assert!(counts.iter().all(is_as_expected), "{counts:?}, {name}");
     }
 }

@@ -15,54 +15,26 @@ const CAPACITY: usize = 300;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum HistoryEvent {
     /// A node accepted a token that was due for renewal, and possibly renewed it.
-    Due {
-        holder: usize,
-        node: usize,
-        renewals: u64,
-        token: u64,
-        child: Option<u64>,
-        is_safe: bool,
-    },
-    Refused {
-        holder: usize,
-        node: usize,
-        token: u64,
-        refusal: Refusal,
-    },
+    Due { holder: usize, node: usize, renewals: u64, token: u64, child: Option<u64>, is_safe: bool },
+    /// A node refused a token.
+    Refused { holder: usize, node: usize, token: u64, refusal: Refusal },
     /// The application replaced its data in a token.
-    Written {
-        holder: usize,
-        node: usize,
-        token: u64,
-        new: u64,
-    },
+    Written { holder: usize, node: usize, token: u64, new: u64 },
     /// A new cookie arrived and replaced the old one.
-    Arrived {
-        holder: usize,
-        new: u64,
-        old: Option<u64>,
-    },
-    Lost {
-        holder: usize,
-        token: u64,
-    },
-    Restarted {
-        node: usize,
-    },
-    Slept {
-        holder: usize,
-        for_ms: u64,
-    },
-    SignedIn {
-        holder: usize,
-        token: u64,
-    },
-    Copied {
-        thief: usize,
-        token: u64,
-    },
+    Arrived { holder: usize, new: u64, old: Option<u64> },
+    /// The response to a request with this token was lost.
+    Lost { holder: usize, token: u64 },
+    /// A node restarted.
+    Restarted { node: usize },
+    /// A browser was suspended for this time.
+    Slept { holder: usize, for_ms: u64 },
+    /// The owner logged in.
+    SignedIn { holder: usize, token: u64 },
+    /// A thief copied the owner's cookie.
+    Copied { thief: usize, token: u64 },
 }
 
+/// Last events, each with its simulated time in milliseconds.
 #[derive(Default)]
 pub(super) struct History(VecDeque<(u64, HistoryEvent)>);
 

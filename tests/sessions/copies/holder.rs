@@ -11,13 +11,13 @@ use super::{MINUTE, SECOND};
 pub(super) struct Holder {
     /// Token in the cookie jar.
     pub(super) jar: Option<Rc<Token>>,
-    /// Time at which the latest suspend ends.
+    /// Time at which the latest suspension of the browser ends.
     pub(super) asleep_until: u64,
-    /// Number of suspends.
+    /// Number of times that the browser was suspended.
     pub(super) suspends: u64,
-    /// Whether a response was lost or the browser slept since the cookie was set. The session may then expire.
+    /// Whether a response was lost or the browser was suspended since the cookie was set. The session may then expire.
     pub(super) is_excused: bool,
-    /// Number of renewals in the newest of its tokens that was renewed at a check.
+    /// Highest renewal count among the tokens of this holder that a node has renewed.
     pub(super) newest: u64,
 }
 
@@ -35,9 +35,9 @@ pub(super) struct Habit {
 pub(super) enum Rhythm {
     /// At intervals in this range, even if an earlier request has no response yet.
     Every(u64, u64),
-    /// A delay in this range after all responses have arrived.
+    /// After all responses have arrived, with a delay in this range.
     After(u64, u64),
-    /// As soon as the cookie is due for renewal, and so earlier than the owner.
+    /// As soon as the cookie is due for renewal. This is earlier than the request of the owner.
     WhenDue,
     /// Directly after each request of the owner, in lockstep.
     WithOwner,
@@ -52,7 +52,7 @@ impl Habit {
         Self { template, parallel: (1, 1), rhythm: Rhythm::After(first, last) }
     }
 
-    /// Loads of a page with up to `parts` requests.
+    /// Creates the habit of loading pages with up to `parts` concurrent requests each.
     pub(super) const fn page_loads(template: RequestTemplate, parts: u64, first: u64, last: u64) -> Self {
         Self { template, parallel: (2, parts), rhythm: Rhythm::Every(first, last) }
     }
@@ -70,7 +70,7 @@ impl Habit {
 pub(super) const CLICKS: Habit = Habit::after(GET, 2 * SECOND, 40 * SECOND);
 /// Polling script.
 pub(super) const POLLS: Habit = Habit::every(GET, MINUTE, MINUTE);
-/// User with the longest interval between requests that keeps the session.
+/// User who sends requests at the longest interval that keeps the session.
 pub(super) const SPARSE: Habit = Habit::every(GET, 4 * MINUTE, 4 * MINUTE);
 
 /// Habit of one holder, while it is running.

@@ -80,9 +80,9 @@ fn only_the_parent_is_accepted_late() {
     let family = Family::new();
     assert_eq!(family.present(900, &family.child_of_a), Ok(true));
     assert_eq!(family.present(901, &family.a), Ok(false));
-    assert_eq!(family.present(901, &family.b), Err(Refusal::Revoked), "a sibling of the parent");
+    assert_eq!(family.present(901, &family.b), Err(Refusal::Revoked), "a sibling of the parent is a copy");
     for token in [&family.p, &family.a, &family.child_of_a] {
-        assert_eq!(family.present(901, token), Err(Refusal::Revoked), "the whole session");
+        assert_eq!(family.present(901, token), Err(Refusal::Revoked), "the whole session is revoked");
     }
 }
 

@@ -17,11 +17,11 @@ pub(super) const START: UnixTime = UnixTime(1_800_000_000);
 
 pub(super) struct Node {
     pub(super) sessions: Sessions,
-    /// Milliseconds by which its wall clock is ahead.
+    /// Time by which the node's wall clock is ahead, in milliseconds.
     skew: i64,
     /// Number of restarts.
     pub(super) restarts: u64,
-    /// Sessions of which it has found a copy since its start.
+    /// Sessions of which the node has found a copy since its start.
     pub(super) copied_sessions: Vec<Sid>,
 }
 
@@ -35,19 +35,19 @@ impl Node {
         Self { sessions, skew, restarts: 0, copied_sessions: Vec::new() }
     }
 
-    /// Starts a new process. It has no chains, and no revocations until it reads the store.
+    /// Restarts the node. It then has no token chains, and no revocations until it reads the store.
     pub(super) fn restart(&mut self, lifetime: Lifetime, memory: usize) {
         *self = Self { restarts: self.restarts + 1, ..Self::start(lifetime, memory, self.skew) };
     }
 
-    /// Returns its clocks at a time, in milliseconds since the start of the simulation.
+    /// Returns the times of the node's clocks at `at`, in milliseconds since the start of the simulation.
     pub(super) fn now(&self, at: u64) -> Now {
         let wall = at.saturating_add_signed(self.skew) / SECOND;
         Now { wall: START.plus(Duration::from_secs(wall)), boot: Duration::from_millis(1_000_000 + at) }
     }
 
     /// Adds a revocation that was read from the store.
-    pub(super) fn learn(&self, sid: Sid, expires_at: UnixTime) {
+    pub(super) fn add_revocation(&self, sid: Sid, expires_at: UnixTime) {
         self.sessions.revocations().add_durable(&Entry::Session { sid, expires_at });
     }
 }

@@ -18,10 +18,10 @@ pub(super) struct RequestTemplate {
     /// Range of the time that the handler takes, or that an upload takes, in milliseconds.
     pub(super) work: (u64, u64),
     /// Range of the time for which a proxy buffers the body before the check, in milliseconds.
-    pub(super) held: (u64, u64),
+    pub(super) buffered: (u64, u64),
     /// Whether the application replaces its data in the response.
     pub(super) writes: bool,
-    /// Maximum time until the response arrives, in milliseconds. `None` means that of the setup.
+    /// Maximum time until the response arrives, in milliseconds. `None` stands for the maximum of the setup.
     pub(super) max_duration: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ pub(super) const GET: RequestTemplate = RequestTemplate {
     is_safe: true,
     route: Route::Other,
     work: (20, 2 * SECOND),
-    held: (0, 0),
+    buffered: (0, 0),
     writes: false,
     max_duration: None,
 };
@@ -54,8 +54,8 @@ impl RequestTemplate {
     }
 
     /// Upload that a proxy buffers for this time before the check.
-    pub(super) const fn held_upload(held: (u64, u64), max_duration: u64) -> Self {
-        Self { held, max_duration: Some(max_duration), ..POST }
+    pub(super) const fn buffered_upload(buffered: (u64, u64), max_duration: u64) -> Self {
+        Self { buffered, max_duration: Some(max_duration), ..POST }
     }
 
     pub(super) const fn taking(self, work: (u64, u64)) -> Self {
@@ -72,7 +72,7 @@ impl RequestTemplate {
 pub(super) enum Front {
     /// Proxy with forward authentication. It forwards the new cookie together with the response of the application.
     Proxy {
-        /// Whether the server trusts the proxy, and so knows the client's method.
+        /// Whether the server trusts the proxy, and therefore receives the client's method.
         is_trusted: bool,
         /// Whether the proxy drops the new cookie.
         drops: bool,
@@ -87,9 +87,10 @@ pub(super) const PROXY: Front = Front::Proxy { is_trusted: true, drops: false, r
 pub(super) const UNTRUSTED: Front = Front::Proxy { is_trusted: false, drops: false, redirects: false };
 
 impl Front {
+    /// Returns the renewal window for a request. Safe methods renew early, if the server receives the method.
     pub(super) fn window(self, template: RequestTemplate) -> RenewalWindow {
-        let is_known = template.route == Route::Renew || !matches!(self, Self::Proxy { is_trusted: false, .. });
-        if is_known && template.is_safe { RenewalWindow::WhenDue } else { RenewalWindow::LastThird }
+        let is_method_known = template.route == Route::Renew || !matches!(self, Self::Proxy { is_trusted: false, .. });
+        if is_method_known && template.is_safe { RenewalWindow::WhenDue } else { RenewalWindow::LastThird }
     }
 
     pub(super) fn redirects(self) -> bool {
@@ -138,7 +139,7 @@ pub(super) struct Request {
     /// Whether the response is lost.
     pub(super) is_lost: bool,
     /// Token that the response sets as the new cookie.
-    pub(super) set: Option<Rc<Token>>,
+    pub(super) new_cookie: Option<Rc<Token>>,
     pub(super) refusal: Option<Refusal>,
     pub(super) redirect: RenewalRedirect,
 }
@@ -146,10 +147,11 @@ pub(super) struct Request {
 /// State of a navigation that is redirected to `/auth/renew`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RenewalRedirect {
+    /// The navigation has not been redirected.
     None,
-    /// It is redirected to `/auth/renew`.
+    /// The navigation is redirected to `/auth/renew`.
     ToRenew,
-    /// It comes back from `/auth/renew`, and is not redirected again.
+    /// The navigation returns from `/auth/renew`, and is not redirected again.
     FromRenew,
 }
 

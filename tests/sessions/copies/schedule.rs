@@ -14,7 +14,7 @@ const SKEW: u64 = MINUTE;
 const DROPPING: Front = Front::Proxy { is_trusted: true, drops: true, redirects: false };
 const REDIRECTING: Front = Front::Proxy { is_trusted: true, drops: false, redirects: true };
 
-/// Runs the schedule of this seed for this number of hours.
+/// Runs the schedule that this seed determines, for this number of hours.
 pub(super) fn run(seed: u64, hours: u64) -> Tally {
     let (setup, habits) = of_seed(seed);
     World::new(seed, setup, &habits).run(hours * HOUR).tally

@@ -28,8 +28,8 @@ fn an_upload_of_ten_minutes_with_concurrent_clicks_is_safe() {
     }
 }
 
-/// Responses renew the session only in the last third of the idle timeout. So two thirds of it replace the interval I of the
-/// proof.
+/// Responses renew the session only in the last third of the idle timeout. In the proof, two thirds of the idle timeout
+/// therefore replace the interval I.
 #[test]
 fn an_upload_without_a_trusted_proxy_is_safe() {
     let upload =
@@ -41,10 +41,11 @@ fn an_upload_without_a_trusted_proxy_is_safe() {
     }
 }
 
-/// nginx does this with `proxy_request_buffering`. The check then receives a cookie that is some minutes old.
+/// With `proxy_request_buffering`, nginx buffers the whole upload before the check. The check then receives a cookie that is
+/// some minutes old.
 #[test]
 fn an_upload_that_a_proxy_holds_for_five_minutes_is_safe() {
-    let upload = Habit::after(RequestTemplate::held_upload((MINUTE, 5 * MINUTE), 5 * MINUTE), SECOND, 10 * MINUTE);
+    let upload = Habit::after(RequestTemplate::buffered_upload((MINUTE, 5 * MINUTE), 5 * MINUTE), SECOND, 10 * MINUTE);
     for front in [PROXY, UNTRUSTED, Front::Embedded] {
         for skews in [vec![0], THREE_NODES.to_vec()] {
             run(&Setup { skews, front, ..Setup::default() }, &[CLICKS, upload]);
@@ -52,12 +53,13 @@ fn an_upload_that_a_proxy_holds_for_five_minutes_is_safe() {
     }
 }
 
-/// Beyond the bound: if the proxy buffers an upload for longer and the user opens pages meanwhile, its cookie looks like a copy.
+/// Beyond the bound: if the proxy buffers an upload for longer and the user opens pages meanwhile, its cookie looks like a
+/// copy.
 #[test]
 fn an_upload_that_a_proxy_holds_for_longer_looks_like_a_copy() {
     for minutes in [6, 8, 10, 14] {
         let span = minutes * MINUTE;
-        let upload = Habit::after(RequestTemplate::held_upload((span, span), 15 * MINUTE), SECOND, 30 * MINUTE);
+        let upload = Habit::after(RequestTemplate::buffered_upload((span, span), 15 * MINUTE), SECOND, 30 * MINUTE);
         let counts = [vec![0], THREE_NODES.to_vec()].map(|skews| {
             let setup = Setup { is_strict: false, skews, ..Setup::default() };
             run(&setup, &[CLICKS, upload]).copies
@@ -78,7 +80,7 @@ fn a_get_every_four_minutes_keeps_the_session_to_its_end() {
     }
 }
 
-/// If all clocks are the same, one request in every third of the idle timeout is always in the last third.
+/// If all clocks agree, a request at every third of the idle timeout includes one in the last third.
 #[test]
 fn posts_every_third_of_the_idle_timeout_keep_the_session() {
     let post = Habit::every(POST.taking((0, 0)), 10 * MINUTE, 10 * MINUTE);
@@ -89,7 +91,7 @@ fn posts_every_third_of_the_idle_timeout_keep_the_session() {
     assert_eq!(run(&setup, &[post]).expired, 0);
 }
 
-/// Short sessions, so that many of them are in the last idle timeout before their absolute deadline.
+/// Uses short sessions. Most of the time, a session is within one idle timeout of its absolute deadline.
 #[test]
 fn the_end_of_a_session_does_not_look_like_a_copy() {
     let setup =
@@ -98,15 +100,16 @@ fn the_end_of_a_session_does_not_look_like_a_copy() {
     assert!(tally.sign_ins >= 17 * full_or_reduced(200, 2), "{tally}");
 }
 
-/// The nodes lose all chains every few minutes.
+/// A node restarts every few minutes, and loses all token chains.
 #[test]
 fn frequent_restarts_of_nodes_end_no_session() {
     let setup = Setup { skews: THREE_NODES.to_vec(), restarts: 4 * MINUTE, slow: 50, lost: 50, ..Setup::default() };
     run(&setup, &[CLICKS, Habit::after(PAGE, SECOND, MINUTE)]);
 }
 
-/// The user was away for more than two thirds of the idle timeout, and starts with an upload. Concurrent GET requests renew the
-/// same token, so the proof allows seven minutes. Longer uploads are beyond the bound and are only measured.
+/// The browser was suspended for more than two thirds of the idle timeout, and the user starts with an upload. Concurrent GET
+/// requests renew the same token, so the proof allows seven minutes. Longer uploads are beyond the bound and are only
+/// measured.
 #[test]
 fn an_upload_after_a_long_pause_may_take_seven_minutes() {
     for minutes in [2, 4, 6, 7, 8, 10, 14] {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::HOUR;
 
+/// Counts of events, and the simulated time in milliseconds.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tally {
     pub(super) time: u64,

@@ -1,5 +1,5 @@
-//! Simulations of an owner and a thief on one node. A thief who renews is found at the third renewal of both at the latest, as
-//! `World::due` asserts. Every thief in this file who sends a due cookie is found.
+//! Simulations of an owner and a thief on one node. If both renew their cookies, the copy is found before both have renewed
+//! three times, as `World::record_due` asserts. Every thief in this file who sends a due cookie is found.
 
 use super::holder::{CLICKS, Habit, POLLS, SPARSE};
 use super::request::{Front, GET, POST, UNTRUSTED};
@@ -11,9 +11,9 @@ use super::{HOUR, MINUTE, SECOND, full_or_reduced};
 fn detection_times(setup: &Setup, owner: &[Habit], thief: &[Habit], again_after: u64, schedules: u64) -> Vec<u64> {
     (0..schedules)
         .map(|seed| {
-            let later = HOUR / 2 + Rng::new(seed).below(HOUR);
+            let delay = HOUR / 2 + Rng::new(seed).below(HOUR);
             let mut world = World::new(seed, setup.clone(), owner);
-            world.add_thief(later, again_after, thief);
+            world.add_thief(delay, again_after, thief);
             world.run(8 * HOUR);
             let (stolen, _) = world.stolen.expect("the cookie was copied");
             match world.caught {
@@ -27,8 +27,8 @@ fn detection_times(setup: &Setup, owner: &[Habit], thief: &[Habit], again_after:
 /// Asserts that the thief is found within this number of minutes in every schedule.
 fn assert_found_within(setup: &Setup, owner: &[Habit], thief: &[Habit], minutes: u64) {
     let times = detection_times(setup, owner, thief, 0, full_or_reduced(400, 10));
-    let max_duration = times.iter().max().expect("at least one schedule");
-    assert!(*max_duration <= minutes, "found after {max_duration} minutes");
+    let max_minutes = times.iter().max().expect("at least one schedule");
+    assert!(*max_minutes <= minutes, "found after {max_minutes} minutes");
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl World {
         self.actors[actor].waiting += 1;
         self.tally.requests += 1;
         let max_duration = template.max_duration.unwrap_or(self.setup.max_duration);
-        let mut up = self.rng.log_uniform(self.setup.network) + self.rng.uniform(template.held);
+        let mut up = self.rng.log_uniform(self.setup.network) + self.rng.uniform(template.buffered);
         let mut down = self.rng.log_uniform(self.setup.network);
         let mut work = self.rng.log_uniform(template.work);
         if self.rng.permille(self.setup.slow) {
@@ -78,7 +78,7 @@ impl World {
             work,
             down,
             is_lost,
-            set: None,
+            new_cookie: None,
             refusal: None,
             redirect,
         };
@@ -106,8 +106,8 @@ impl World {
             Ok(Accepted { renewals, is_due, is_past_half_of_idle_timeout, renewed }) => {
                 if is_due {
                     let child = renewed.map(|sealed| self.token(&sealed));
-                    self.due(holder, node, renewals, &cookie, child.as_deref(), template);
-                    self.requests[number].set = child;
+                    self.record_due(holder, node, renewals, &cookie, child.as_deref(), template);
+                    self.requests[number].new_cookie = child;
                 }
                 let redirects = self.setup.front.redirects() && template.route == Route::Page && template.is_safe;
                 if redirects && is_past_half_of_idle_timeout && redirect == RenewalRedirect::None {
@@ -140,11 +140,11 @@ impl World {
         let node = &self.nodes[node];
         let now = node.now(self.at);
         let window = self.setup.front.window(template);
-        let renews = template.route == Route::Renew || !self.setup.front.redirects();
+        let may_renew = template.route == Route::Renew || !self.setup.front.redirects();
         node.sessions.verify_and_detect([cookie.field.as_slice()], SITE, now, window, report, |verified| {
             let claims = verified.claims();
             let deadlines = verified.deadlines();
-            let renewed = if renews { node.sessions.renew(verified, window).expect("a key seals") } else { None };
+            let renewed = if may_renew { node.sessions.renew(verified, window).expect("a key seals") } else { None };
             Accepted {
                 renewals: claims.renewals,
                 is_due: deadlines.is_due(claims.sealed_at, now.wall),
@@ -154,8 +154,9 @@ impl World {
         })
     }
 
-    /// Records that a due token was accepted, and possibly renewed. Asserts the rule of the third renewal.
-    fn due(
+    /// Records that a due token was accepted, and possibly renewed. Asserts that a copy is found before both holders have
+    /// renewed three times.
+    fn record_due(
         &mut self,
         holder: usize,
         node: usize,
@@ -172,8 +173,8 @@ impl World {
             return;
         }
         self.tally.renewals += 1;
-        let held = &mut self.holders[holder].newest;
-        *held = renewals.max(*held);
+        let newest = &mut self.holders[holder].newest;
+        *newest = renewals.max(*newest);
         // On one node without restarts, the copy must be found before both holders have renewed three times.
         if let Some((_, at_theft)) = self.stolen
             && self.nodes.len() == 1
@@ -186,10 +187,10 @@ impl World {
 
     /// Replaces the application data at the end of a handler, as `Jar::replace_data` does.
     pub(super) fn write_data(&mut self, number: usize) {
-        let Request { actor, template, ref cookie, node: node_index, restarts, down, ref set, .. } =
+        let Request { actor, template, ref cookie, node: node_index, restarts, down, ref new_cookie, .. } =
             self.requests[number];
         let cookie = Rc::clone(cookie);
-        let set = set.clone();
+        let new_cookie = new_cookie.clone();
         let node = &self.nodes[node_index];
         if node.restarts != restarts {
             self.requests[number].is_lost = true;
@@ -197,7 +198,7 @@ impl World {
         }
         let mut copies = Vec::new();
         let report = |presented| copies.push(presented);
-        let fields = set.iter().chain([&cookie]).map(|token| token.field.as_slice());
+        let fields = new_cookie.iter().chain([&cookie]).map(|token| token.field.as_slice());
         let now = node.now(self.at);
         let replaced = node.sessions.verify_and_detect(fields, SITE, now, RenewalWindow::WhenDue, report, |verified| {
             let claims = verified.claims();
@@ -208,16 +209,16 @@ impl World {
         for presented in copies {
             self.copy_found(node_index, &presented);
         }
-        // If the session has ended meanwhile, the response is an error without a new cookie.
+        // If the session was revoked or has expired meanwhile, the response is an error without a new cookie.
         if let Ok(Some((renewals, is_renewed, sealed))) = replaced {
             let token = cookie.number;
             let new = self.token(&sealed);
             let holder = self.actors[actor].holder;
             if is_renewed {
-                self.due(holder, node_index, renewals, &cookie, Some(&new), template);
+                self.record_due(holder, node_index, renewals, &cookie, Some(&new), template);
             }
             self.history.add(self.at, HistoryEvent::Written { holder, node: node_index, token, new: new.number });
-            self.requests[number].set = Some(new);
+            self.requests[number].new_cookie = Some(new);
             self.tally.writes += 1;
         }
         self.queue(down, Event::Arrive { request: number });
@@ -227,7 +228,7 @@ impl World {
     pub(super) fn arrive(&mut self, number: usize) {
         let Request { actor, template, suspends, is_lost, refusal, redirect, .. } = self.requests[number];
         let cookie = Rc::clone(&self.requests[number].cookie);
-        let set = self.requests[number].set.take();
+        let new_cookie = self.requests[number].new_cookie.take();
         self.free_numbers.push(number);
         let holder = self.actors[actor].holder;
         if self.holders[holder].suspends != suspends {
@@ -238,13 +239,13 @@ impl World {
             self.history.add(self.at, HistoryEvent::Lost { holder, token: cookie.number });
             self.holders[holder].is_excused = true;
             self.tally.lost += 1;
-        } else if let Some(new) = set.filter(|_| !is_dropped) {
+        } else if let Some(new) = new_cookie.filter(|_| !is_dropped) {
             let old = self.holders[holder].jar.replace(Rc::clone(&new)).map(|old| old.number);
             self.holders[holder].is_excused = false;
             self.history.add(self.at, HistoryEvent::Arrived { holder, new: new.number, old });
         }
         if let Some(refusal) = refusal.filter(|_| !is_lost) {
-            self.refused(holder, &cookie, refusal);
+            self.handle_refusal(holder, &cookie, refusal);
         }
         self.actors[actor].waiting = self.actors[actor].waiting.saturating_sub(1);
         match (redirect, template.route) {
@@ -292,7 +293,7 @@ impl World {
         let delay = self.rng.below(SECOND);
         self.ended.push((self.at + delay, sid, presented.absolute_deadline));
         for node in 0..self.nodes.len() {
-            self.queue(delay, Event::Learn { node, ended: self.ended.len() - 1 });
+            self.queue(delay, Event::ReadRevocation { node, ended: self.ended.len() - 1 });
         }
         if self.stolen.is_some() {
             for holder in 0..self.holders.len() {
@@ -300,7 +301,7 @@ impl World {
             }
             self.caught = Some(self.at);
         } else if self.setup.is_strict {
-            self.fail("a single browser was taken for two");
+            self.fail("a copy was found, but there is only a single browser");
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) struct Setup {
     pub(super) lost: u64,
     /// Mean time between two restarts of nodes, or 0 for no restarts.
     pub(super) restarts: u64,
-    /// Mean time between two suspends of the browser, or 0 for no suspends.
+    /// Mean time between two suspensions of the browser, or 0 for no suspensions.
     pub(super) suspends: u64,
     /// Memory for copy detection, in bytes.
     pub(super) memory: usize,
@@ -90,7 +90,7 @@ pub(super) enum Event {
     /// A thief copies the cookie of the owner.
     Steal { thief: usize, again_after: u64 },
     /// A node reads the revocation of a session from the store.
-    Learn { node: usize, ended: usize },
+    ReadRevocation { node: usize, ended: usize },
 }
 
 /// State of a simulation.
@@ -165,7 +165,7 @@ impl World {
     /// Runs the simulation for this time, or until a copy is found.
     pub(super) fn run(&mut self, span: u64) -> &mut Self {
         let end = self.at + span;
-        let begun = self.at;
+        let start = self.at;
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
             if at > end || self.caught.is_some() {
                 break;
@@ -173,7 +173,7 @@ impl World {
             self.at = at;
             self.handle(event);
         }
-        self.tally.time += self.at - begun;
+        self.tally.time += self.at - start;
         self
     }
 
@@ -186,9 +186,9 @@ impl World {
             Event::Restart => self.restart(),
             Event::Suspend => self.suspend(),
             Event::Steal { thief, again_after } => self.steal(thief, again_after),
-            Event::Learn { node, ended } => {
+            Event::ReadRevocation { node, ended } => {
                 let (_, sid, expires_at) = self.ended[ended];
-                self.nodes[node].learn(sid, expires_at);
+                self.nodes[node].add_revocation(sid, expires_at);
             }
         }
     }
@@ -198,7 +198,7 @@ impl World {
         self.queue.push(Reverse((self.at + delay, self.events, event)));
     }
 
-    /// Schedules the next one of a repeated event with this mean interval.
+    /// Schedules the next occurrence of a repeated event with this mean interval. An interval of 0 disables the event.
     fn plan(&mut self, mean: u64, event: Event) {
         if mean > 0 {
             let delay = self.rng.uniform((mean / 2, mean * 3 / 2));
@@ -206,6 +206,7 @@ impl World {
         }
     }
 
+    /// Logs the owner in on a random node.
     pub(super) fn sign_in(&mut self) {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
         let Node { sessions, .. } = &self.nodes[node];
@@ -225,6 +226,7 @@ impl World {
         Token::new(self.tokens, sealed)
     }
 
+    /// Adds a habit of a holder, and schedules its first requests.
     pub(super) fn begin(&mut self, holder: usize, habit: Habit) {
         self.actors.push(Actor { holder, habit, waiting: 0 });
         let delay = self.rng.below(MINUTE);
@@ -237,13 +239,13 @@ impl World {
         self.history.add(self.at, HistoryEvent::Restarted { node });
         for (committed, sid, expires_at) in &self.ended {
             if *committed <= self.at {
-                self.nodes[node].learn(*sid, *expires_at);
+                self.nodes[node].add_revocation(*sid, *expires_at);
             }
         }
         self.plan(self.setup.restarts, Event::Restart);
     }
 
-    /// Suspends the browser for up to six hours. It loses the responses to its requests.
+    /// Suspends the browser for up to six hours. The responses to its requests are lost.
     fn suspend(&mut self) {
         let for_ms = self.rng.log_uniform((MINUTE, 6 * HOUR));
         self.history.add(self.at, HistoryEvent::Slept { holder: OWNER, for_ms });
@@ -261,8 +263,9 @@ impl World {
         self.plan(self.setup.suspends, Event::Suspend);
     }
 
+    /// Copies the cookie of the owner to a thief.
     fn steal(&mut self, thief: usize, again_after: u64) {
-        let copy = self.holders[OWNER].jar.clone().expect("a session");
+        let copy = self.holders[OWNER].jar.clone().expect("the owner is logged in");
         self.history.add(self.at, HistoryEvent::Copied { thief, token: copy.number });
         let renewals = self.renewals(&copy);
         let is_first = self.holders[thief].jar.is_none();
@@ -282,14 +285,14 @@ impl World {
     }
 
     /// Handles the arrival of a refusal. The owner logs in again.
-    pub(super) fn refused(&mut self, holder: usize, token: &Token, refusal: Refusal) {
+    pub(super) fn handle_refusal(&mut self, holder: usize, token: &Token, refusal: Refusal) {
         let Holder { jar, is_excused, .. } = &self.holders[holder];
         if holder != OWNER || self.caught.is_some() || jar.as_deref() != Some(token) {
             return;
         }
         let latest_time = START.plus(Duration::from_millis(self.at)).plus(CLOCK_SKEW).plus(Duration::from_secs(1));
-        let is_over = latest_time >= token.absolute_deadline;
-        if refusal == Refusal::Expired && !is_over {
+        let may_have_ended = latest_time >= token.absolute_deadline;
+        if refusal == Refusal::Expired && !may_have_ended {
             self.tally.expired += 1;
             if self.setup.is_steady && self.setup.is_strict && !is_excused {
                 self.fail("a session in use expired");
@@ -300,6 +303,7 @@ impl World {
         self.sign_in();
     }
 
+    /// Panics, and prints the history and the parameters of the simulation.
     pub(super) fn fail(&self, failure: &str) -> ! {
         let habits: Vec<_> = self.actors.iter().map(|actor| (actor.holder, actor.habit)).collect();
         panic!("{}{failure}: seed {}, {:#?}, {habits:#?}", self.history, self.seed, self.setup);

@@ -18,7 +18,7 @@ impl World {
         let browser = browser % BROWSERS;
         let node = node % self.nodes.len();
         let user = browser % USERS;
-        let uses_old_password = matches!(action, Action::SignIn { password_before: true, .. });
+        let uses_old_password = matches!(action, Action::SignIn { old_password: true, .. });
         let password = self.store.passwords[user] - u32::from(uses_old_password);
         let cookie = self.jars[browser];
         Request { browser: Some(browser), user, node, action, cookie, password, stage: Stage::Arrived }
@@ -29,7 +29,7 @@ impl World {
         let action = match action {
             Action::SignIn { .. } => action,
             _ if self.jars[browser].is_some_and(|token| self.is_live(token)) => action,
-            _ => Action::SignIn { password_before: false, remember: self.at.is_multiple_of(2) },
+            _ => Action::SignIn { old_password: false, remember: self.at.is_multiple_of(2) },
         };
         let mut request = self.request(browser, node, action);
         let node = request.node;
@@ -53,21 +53,20 @@ impl World {
         }
     }
 
-    /// Changes the cookie jar of a browser by a reply.
+    /// Applies a reply to the cookie jar of a browser.
     pub(super) fn deliver(&mut self, browser: usize, reply: &Reply) {
-        let held = self.jars[browser];
+        let old = self.jars[browser];
         let is_live = |token: usize| self.is_live(token);
-        let replaces = |new: usize| {
-            held.filter(|held| is_live(*held) && self.tokens[*held].claims.sid != self.tokens[new].claims.sid)
-        };
+        let replaces =
+            |new: usize| old.filter(|old| is_live(*old) && self.tokens[*old].claims.sid != self.tokens[new].claims.sid);
         let (jar, observation) = match *reply {
             Reply::Keep => return,
-            Reply::Removal => (None, held.filter(|held| is_live(*held)).map(|_| Observation::Overwritten)),
+            Reply::Removal => (None, old.filter(|old| is_live(*old)).map(|_| Observation::Overwritten)),
             Reply::Session(new) => (Some(new), replaces(new).map(|_| Observation::Overwritten)),
             Reply::Renewal(new) => {
                 let sid = self.tokens[new].claims.sid;
                 let overwritten = replaces(new);
-                if overwritten.is_some_and(|held| self.tokens[held].replaced == Some(sid)) {
+                if overwritten.is_some_and(|old| self.tokens[old].replaced == Some(sid)) {
                     assert!(!is_live(new), "a late renewal made a replaced session valid again");
                 }
                 (Some(new), overwritten.map(|_| Observation::LateRenewal))
@@ -77,7 +76,7 @@ impl World {
         observation.into_iter().for_each(|observation| self.count(observation));
     }
 
-    /// Whether a token is valid by the true time and all revocations.
+    /// Whether a token is valid at the true time, if all revocations are taken into account.
     pub(super) fn is_live(&self, token: usize) -> bool {
         let claims = &self.tokens[token].claims;
         START.plus(Duration::from_secs(self.at)) < claims.idle_deadline
@@ -96,18 +95,22 @@ impl World {
             for token in self.tokens.iter().filter(may_be_accepted) {
                 let verdict = node.actual_verdict(token, self.at);
                 assert_eq!(verdict, node.expected_verdict(token, self.at), "{}", context());
-                let ended = self
+                let revoked_at = self
                     .store
                     .revocations
                     .session_revoked_at(&token.claims)
                     .into_iter()
                     .chain(self.store.revocations.key_revoked_at(token.kid))
                     .min();
-                let (Ok(()), Some(ended)) = (verdict, ended) else { continue };
+                let (Ok(()), Some(revoked_at)) = (verdict, revoked_at) else { continue };
                 if node.fails_open() {
                     self.tally.count(Observation::AcceptedWhileOpen);
                 } else {
-                    assert!(self.at <= ended + MAX_STALENESS.as_secs(), "accepted too long, {}", context());
+                    assert!(
+                        self.at <= revoked_at + MAX_STALENESS.as_secs(),
+                        "a revoked session was accepted for too long, {}",
+                        context()
+                    );
                     self.tally.count(Observation::AcceptedWithinLag);
                 }
             }

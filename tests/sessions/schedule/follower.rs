@@ -5,7 +5,7 @@ use std::time::Duration;
 use sealjar::clock::{Now, UnixTime};
 use sealjar::revocation::{Entry, retention};
 
-use super::node::{Node, RECORD_EVERY};
+use super::node::{Node, RECORD_INTERVAL};
 use super::revocations::Revocations;
 use super::store::{Revoke, Store};
 use crate::fixture::{HOUR, MAX_STALENESS};
@@ -20,16 +20,16 @@ const SEALING_AHEAD: Duration = Duration::from_secs(HOUR);
 pub(super) struct Poll {
     started: Now,
     entries: Vec<(u64, Entry)>,
-    ended: Revocations,
+    revocations: Revocations,
 }
 
 /// Way in which the entries of a poll are delivered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Delivery {
     InOrder,
-    /// In order, and then the whole log again in reverse order.
+    /// In order, followed by the whole log in reverse order.
     Again,
-    /// Only the first half, and then the poll fails.
+    /// Only the first half. Then the poll fails.
     Torn,
 }
 
@@ -42,17 +42,17 @@ impl Node {
         self.ready = true;
     }
 
-    /// Sets the clock. The follower then detects the step.
-    pub(super) fn set_clock(&mut self, by: i64, store: &mut Store, at: u64) {
-        self.clock_offset = by;
+    /// Sets the offset of the clock, in seconds. The follower then detects the step of the clock.
+    pub(super) fn set_clock(&mut self, offset: i64, store: &mut Store, at: u64) {
+        self.clock_offset = offset;
         self.round(store, at, Delivery::InOrder);
     }
 
     /// Runs one round of the follower.
     pub(super) fn round(&mut self, store: &mut Store, at: u64, delivery: Delivery) {
         let now = self.now(at);
-        if let Some(before) = self.guard.observe(now) {
-            self.reached = self.reached.max(before);
+        if let Some(time_before_step) = self.guard.observe(now) {
+            self.reached = self.reached.max(time_before_step);
             self.next_record = now.boot;
         }
         if self.cut_off || !self.ready {
@@ -67,7 +67,7 @@ impl Node {
         let now = self.now(at);
         if now.boot >= self.next_record {
             self.record_sealing(store, now);
-            self.next_record = now.boot + RECORD_EVERY;
+            self.next_record = now.boot + RECORD_INTERVAL;
             if self.guard.may_prune(now) {
                 self.prune(store, at);
             }
@@ -77,13 +77,13 @@ impl Node {
     /// Starts a poll: reads the log.
     pub(super) fn poll_begins(&mut self, store: &Store, at: u64) {
         let entries = store.entries_after(self.seq);
-        let ended = store.revocations.clone();
-        self.poll = Some(Poll { started: self.now(at), entries, ended });
+        let revocations = store.revocations.clone();
+        self.poll = Some(Poll { started: self.now(at), entries, revocations });
     }
 
     /// Ends a poll: applies the entries that were read, and reads the counters.
     pub(super) fn poll_ends(&mut self, store: &mut Store, at: u64, delivery: Delivery) {
-        let Some(Poll { started, mut entries, ended }) = self.poll.take() else { return };
+        let Some(Poll { started, mut entries, revocations }) = self.poll.take() else { return };
         match delivery {
             Delivery::InOrder => {}
             Delivery::Again => entries.extend(store.entries_after(0).into_iter().rev()),
@@ -100,14 +100,14 @@ impl Node {
             self.min_time = self.min_time.max(store.state.pruned_through);
             self.seq = entries.iter().map(|(number, _)| *number).max().unwrap_or(self.seq).max(self.seq);
             self.synced = self.synced.max(started.boot);
-            self.known.merge(&ended);
+            self.known.merge(&revocations);
             self.known.everyone.clone_from(&store.revocations.everyone);
             self.record_and_prune(store, at);
         }
         self.report_keys(store, at);
     }
 
-    /// Applies an entry that this node has committed in time.
+    /// Applies an entry that this node has committed, as soon as the commit is confirmed.
     pub(super) fn apply(&mut self, entry: &Entry) {
         self.list().add_durable(entry);
         self.known.add(entry, 0);

@@ -15,8 +15,9 @@ use super::tally::Observation;
 use super::world::World;
 use crate::fixture::{DAY, HOUR, MINUTE, cookie, field, key, key_with};
 
-const COUNT: u8 = 8;
+const KEY_COUNT: u8 = 8;
 
+/// State of a key file on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum File {
     Present,
@@ -24,20 +25,22 @@ pub(super) enum File {
     Revoked,
 }
 
+/// States of all key files on a node.
 #[derive(Debug, Clone)]
-pub(super) struct KeyFiles([File; COUNT as usize]);
+pub(super) struct KeyFiles([File; KEY_COUNT as usize]);
 
 impl KeyFiles {
     pub(super) const fn all() -> Self {
-        Self([File::Present; COUNT as usize])
+        Self([File::Present; KEY_COUNT as usize])
     }
 
+    /// Sets the state of the file of one key.
     pub(super) fn with(mut self, kid: Kid, file: File) -> Self {
         self.0[index(kid)] = file;
         self
     }
 
-    /// Returns the reason why the key files do not permit to open tokens with a key, or `None` if they permit it.
+    /// Returns the reason why the key files forbid opening tokens with a key, or `None` if they allow it.
     pub(super) fn reason(&self, kid: Kid) -> Option<NoKey> {
         match self.0[index(kid)] {
             File::Present => None,
@@ -49,8 +52,8 @@ impl KeyFiles {
     /// Returns the key ring of these files. The fourth key has a shorter maximum lifetime.
     pub(super) fn ring(&self) -> KeyRing {
         let activates_at = |number: u8| START.plus(Duration::from_secs(5 * HOUR * u64::from(number - 1)));
-        let held = (1..=COUNT).zip(self.0).filter(|(_, file)| *file != File::Missing);
-        let keys = held.map(|(number, file)| {
+        let existing = (1..=KEY_COUNT).zip(self.0).filter(|(_, file)| *file != File::Missing);
+        let keys = existing.map(|(number, file)| {
             key_with(number, |dates| {
                 if number > 1 {
                     dates.activates_at = Some(activates_at(number));
@@ -68,11 +71,11 @@ impl KeyFiles {
 }
 
 fn index(kid: Kid) -> usize {
-    static KIDS: LazyLock<Vec<Kid>> = LazyLock::new(|| (1..=COUNT).map(|number| key(number).kid()).collect());
+    static KIDS: LazyLock<Vec<Kid>> = LazyLock::new(|| (1..=KEY_COUNT).map(|number| key(number).kid()).collect());
     KIDS.iter().position(|other| *other == kid).expect("one of the eight keys")
 }
 
-/// Result of the lookup for the token of a logout.
+/// Result of checking whether any node opens the token of a logout.
 pub(super) enum Unopened {
     /// The node opens the token, or the request has none.
     Opens,

@@ -18,9 +18,10 @@ use super::world::Token;
 use crate::fixture::{DAY, HOUR, MAX_STALENESS, MINUTE, SITE, cookie, lifetime};
 
 pub(super) const START: UnixTime = UnixTime(1_800_000_000);
-pub(super) const RECORD_EVERY: Duration = retention::CLOCK_RECORD_INTERVAL;
+pub(super) const RECORD_INTERVAL: Duration = retention::CLOCK_RECORD_INTERVAL;
 
-/// Each idle timeout is shorter than a day, because nothing is pruned for a day after a clock step.
+/// Lifetimes that a node can be configured with. Each idle timeout is shorter than a day, because nothing is pruned for a day
+/// after a clock step.
 const LIFETIMES: [Lifetimes; 3] = [
     Lifetimes { ordinary: lifetime(30 * MINUTE, 12 * HOUR), remembered: lifetime(16 * HOUR, 10 * DAY) },
     Lifetimes { ordinary: lifetime(5 * MINUTE, 2 * HOUR), remembered: lifetime(HOUR, DAY) },
@@ -42,28 +43,29 @@ pub(super) struct Node {
     pub(super) lifetimes: Lifetimes,
     pub(super) fail_open: bool,
     pub(super) guard: StepGuard,
-    /// Sequence number of the last log entry that it has applied.
+    /// Sequence number of the last log entry that the node has applied.
     pub(super) seq: u64,
-    /// Latest time that its wall clock has shown.
+    /// Latest time that the node's wall clock has shown.
     pub(super) reached: UnixTime,
     pub(super) next_record: Duration,
     pub(super) poll: Option<Poll>,
     /// Revocations that wait for a commit.
     pub(super) uncommitted: Vec<Revoke>,
-    /// Whether it cannot reach the store.
+    /// Whether the node cannot reach the store.
     pub(super) cut_off: bool,
-    /// Whether it has loaded the revocation list.
+    /// Whether the node has loaded the revocation list.
     pub(super) ready: bool,
-    /// Difference between the wall clock and the true time in seconds: the normal skew, and the offset that an operator has set.
+    /// Normal difference between the wall clock and the true time, in seconds.
     pub(super) skew: i64,
+    /// Additional offset of the wall clock that an operator has set, in seconds.
     pub(super) clock_offset: i64,
     /// Revocations that the node must know.
     pub(super) known: Revocations,
-    /// Time of the latest removal of entries that it knows. It uses no earlier time.
+    /// Time of the latest removal of entries of which the node has a record. The node uses no earlier time.
     pub(super) min_time: UnixTime,
     /// Boot time at the start of the last complete poll.
     pub(super) synced: Duration,
-    /// Number of times that it has removed entries since the last check.
+    /// Number of times that the node has removed entries since the last check of all tokens.
     pub(super) pruned: u64,
 }
 
@@ -89,7 +91,7 @@ impl Node {
             guard: StepGuard::new(now),
             seq: 0,
             reached: now.wall,
-            next_record: now.boot + RECORD_EVERY,
+            next_record: now.boot + RECORD_INTERVAL,
             poll: None,
             uncommitted: Vec::new(),
             cut_off: false,
@@ -168,7 +170,8 @@ impl Node {
         self.now(at).boot - self.synced > MAX_STALENESS
     }
 
-    /// Whether its clock was set, or is behind the time of the last removal. Its verdicts on deadlines may then be wrong.
+    /// Whether the node's clock was set, or is behind the time of the last removal. The node's verdicts on deadlines may then
+    /// be wrong.
     pub(super) fn is_wrong_about_time(&self, at: u64) -> bool {
         self.clock_offset != 0 || self.min_time > self.now(at).wall
     }

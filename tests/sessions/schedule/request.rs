@@ -18,9 +18,9 @@ use crate::fixture::{SITE, field};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Status,
-    /// Login. With `password_before`, the user types the previous password.
+    /// Login. With `old_password`, the user types the previous password.
     SignIn {
-        password_before: bool,
+        old_password: bool,
         remember: bool,
     },
     StepUp,
@@ -193,12 +193,12 @@ impl World {
         let time = self.nodes[node].time(self.at);
         let lifetime = self.nodes[node].lifetimes.of(before.flags);
         assert_eq!((renewed.sid, renewed.flags, renewed.sealed_at), (before.sid, before.flags, time));
-        assert_eq!(renewed.deadlines.absolute, before.absolute_deadline, "a renewal moved the absolute deadline");
+        assert_eq!(renewed.deadlines.absolute, before.absolute_deadline, "a renewal changed the absolute deadline");
         assert!(renewed.deadlines.idle <= time.plus(lifetime.idle).min(before.absolute_deadline));
         assert!(self.nodes[node].known.session_revoked_at(before).is_none(), "a revoked session has been renewed");
         self.count(Observation::Renewed);
         let claims = Claims { sealed_at: time, idle_deadline: renewed.deadlines.idle, ..before.clone() };
-        self.add_token_of(node, Token::new(renewed.token.expose(), claims, None))
+        self.add_sealed_token(node, Token::new(renewed.token.expose(), claims, None))
     }
 
     pub(super) fn not_sealed(&mut self, error: SealError) -> Outcome {
@@ -207,13 +207,13 @@ impl World {
         REFUSED
     }
 
-    /// Records a token that a node has sealed. Its key must be one with which the node opens tokens.
-    pub(super) fn add_token_of(&mut self, node: usize, token: Token) -> usize {
+    /// Records a token that a node has sealed. Asserts that the node can open tokens with the same key.
+    pub(super) fn add_sealed_token(&mut self, node: usize, token: Token) -> usize {
         assert_eq!(self.nodes[node].reason_not_to_open(token.kid), None, "a token was sealed with a refused key");
         self.add_token(token)
     }
 
-    /// Adds pending entries, and lets the request wait for their commit if this is needed.
+    /// Adds pending entries, and lets the request wait for their commit unless all revocations are durable already.
     pub(super) fn wait_for_commit(&mut self, request: &Request, revokes: Vec<Revoke>, next: Next) -> Outcome {
         let must_wait = self.nodes[request.node].add_pending(&revokes);
         Continues(if must_wait { Stage::Waiting(revokes, next) } else { Stage::Committed(revokes, next) })
@@ -250,18 +250,18 @@ impl World {
     pub(super) fn presented(&mut self, request: &Request) -> Vec<(Revoke, Claims<'static>)> {
         let node = &self.nodes[request.node];
         let fields = self.fields(request);
-        let found = node.sessions.presented(fields.iter().map(Vec::as_slice), node.now(self.at));
+        let opened = node.sessions.presented(fields.iter().map(Vec::as_slice), node.now(self.at));
         let Some(claims) = self.cookie(request).map(|token| token.claims.clone()) else {
-            assert_eq!(found, []);
+            assert_eq!(opened, []);
             return Vec::new();
         };
-        let opens = self.cookie(request).is_some_and(|token| node.reason_not_to_open(token.kid).is_none());
-        if !opens {
-            assert_eq!(found, []);
+        let can_open = self.cookie(request).is_some_and(|token| node.reason_not_to_open(token.kid).is_none());
+        if !can_open {
+            assert_eq!(opened, []);
             return Vec::new();
         }
         if node.time(self.at) >= claims.absolute_deadline.plus(CLOCK_SKEW) {
-            assert_eq!(found, []);
+            assert_eq!(opened, []);
             if START.0 + self.at < claims.absolute_deadline.0
                 && self.store.revocations.session_revoked_at(&claims).is_none()
             {
@@ -269,9 +269,9 @@ impl World {
             }
             return Vec::new();
         }
-        let found: Vec<_> = found.iter().map(|found| (found.sid, &*found.sub, found.absolute_deadline)).collect();
+        let opened: Vec<_> = opened.iter().map(|opened| (opened.sid, &*opened.sub, opened.absolute_deadline)).collect();
         assert_eq!(
-            found,
+            opened,
             [(claims.sid, claims.identity.sub, claims.absolute_deadline)],
             "the sessions that must be revoked"
         );
@@ -286,7 +286,8 @@ impl World {
         request.cookie.map(|token| &self.tokens[token])
     }
 
-    /// Refuses a request with 401 or 503. The verdict must be the expected one, and a disadvantage for the user is counted.
+    /// Refuses a request with 401 or 503. Asserts that the refusal is the expected one, and counts it if it is a
+    /// disadvantage for the user.
     fn record_refusal(&mut self, request: &Request, refusal: Refusal) -> Outcome {
         let Some(token) = self.cookie(request) else {
             assert_eq!(refusal, Refusal::Missing);
@@ -315,7 +316,7 @@ fn revoke_session(claims: &Claims<'static>) -> Revoke {
     Revoke::Session { sid: claims.sid, token: Some((claims.absolute_deadline, claims.flags.is_remembered())) }
 }
 
-/// Returns the revocation of all sessions of an account up to the generation of this one.
+/// Returns the revocation of all sessions of an account up to the generation in `claims`.
 fn revoke_account(claims: &Claims<'static>) -> Revoke {
     Revoke::Subject { sub: claims.identity.sub, below: claims.identity.account_generation + 1 }
 }

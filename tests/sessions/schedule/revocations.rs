@@ -1,4 +1,5 @@
-//! Revocations with their times and without expiries. The store has all of them, and each node those that it must know.
+//! Revocations with their times and without expiries. The store's record contains all revocations. The record of a node
+//! contains the revocations that the node must apply.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,9 +8,12 @@ use sealjar::revocation::Entry;
 use sealjar::session::Identity;
 use sealjar::session::claims::Claims;
 
+/// Revoked sessions, accounts and keys. Each time is the true time of the revocation, in seconds since the start. Times in the
+/// record of a node are not used.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Revocations {
     sessions: HashMap<Sid, u64>,
+    /// Id of each account, the generation below which its sessions are revoked, and the time of the revocation.
     subjects: Vec<(Box<str>, u64, u64)>,
     keys: BTreeMap<Kid, u64>,
     /// Global generations below which all sessions are revoked, each with the time of its revocation.
@@ -39,10 +43,10 @@ impl Revocations {
 
     /// Returns the time at which this session was revoked, or `None` if it was not.
     pub(super) fn session_revoked_at(&self, claims: &Claims<'_>) -> Option<u64> {
-        let alone = self.sessions.get(&claims.sid).copied();
+        let session = self.sessions.get(&claims.sid).copied();
         let Identity { sub, account_generation, global_generation, .. } = claims.identity;
-        let all = self.generation_revoked_at(sub, account_generation, global_generation);
-        alone.into_iter().chain(all).min()
+        let account_or_everyone = self.generation_revoked_at(sub, account_generation, global_generation);
+        session.into_iter().chain(account_or_everyone).min()
     }
 
     /// Returns the time at which this key was revoked in the log, or `None` if it was not.
@@ -57,13 +61,14 @@ impl Revocations {
         account_generation: u64,
         global_generation: u64,
     ) -> Option<u64> {
-        let subject = self.subjects.iter().filter(|(of, below, _)| **of == *sub && account_generation < *below);
+        let subject =
+            self.subjects.iter().filter(|(revoked, below, _)| **revoked == *sub && account_generation < *below);
         let everyone = self.everyone.iter().filter(|(below, _)| global_generation < *below);
         subject.map(|(_, _, at)| *at).chain(everyone.map(|(_, at)| *at)).min()
     }
 }
 
-/// Returns all elements of `mine`, and those of `theirs` that `mine` does not contain.
+/// Returns all elements of `mine`, and the elements of `theirs` that `mine` does not contain.
 fn merged<T: Clone + PartialEq>(mine: &[T], theirs: &[T]) -> Vec<T> {
     let new = theirs.iter().filter(|each| !mine.contains(each));
     mine.iter().chain(new).cloned().collect()

@@ -120,13 +120,13 @@ impl World {
     /// Finishes a logout or login after its revocations are on disk.
     pub(super) fn finish(&mut self, request: &Request, revokes: &[Revoke], next: Next) -> Outcome {
         for revoke in revokes {
-            let ended = match *revoke {
+            let is_durable = match *revoke {
                 Revoke::Session { sid, .. } => self.is_on_disk(sid),
                 Revoke::Subject { sub, below } => {
                     self.store.revocations.generation_revoked_at(sub, below - 1, u64::MAX).is_some()
                 }
             };
-            assert!(ended, "{revoke:?} is confirmed and not on disk");
+            assert!(is_durable, "{revoke:?} was confirmed, but it is not on disk");
         }
         let Next::Seal { account, global_generation, read, remember, replaced } = next else {
             self.count(Observation::SignedOut);
@@ -158,19 +158,22 @@ impl World {
         };
         let claims = claims(&sealed, &identity);
         let token = Token::new(sealed.token.expose(), claims.clone(), replaced);
-        assert!(self.tokens.iter().all(|token| token.claims.sid != claims.sid), "a session id was used again");
+        assert!(
+            self.tokens.iter().all(|token| token.claims.sid != claims.sid),
+            "a new session has the id of an earlier session"
+        );
         let current = self.store.accounts[request.user].as_ref();
-        let typed = if request.action == Action::ChangePassword { account.password } else { request.password };
+        let typed_password = if request.action == Action::ChangePassword { account.password } else { request.password };
         match self.store.revocations.session_revoked_at(&claims) {
             // Nothing has revoked the session. So the password is still current, and the session is valid at once.
             None => {
-                assert_eq!(current.map(|now| (now.sub, now.password)), Some((account.sub, typed)));
+                assert_eq!(current.map(|now| (now.sub, now.password)), Some((account.sub, typed_password)));
                 assert_eq!(node.expected_verdict(&token, self.at), Ok(()), "a new session is not valid");
             }
             Some(_) => self.count(Observation::SealedRevoked),
         }
         self.count(Observation::SignedIn);
-        Answered(Reply::Session(self.add_token_of(request.node, token)))
+        Answered(Reply::Session(self.add_sealed_token(request.node, token)))
     }
 }
 
@@ -182,7 +185,7 @@ fn identity(account: &Account, global_generation: u64) -> Identity<'static> {
 fn claims(sealed: &SealedSession, identity: &Identity<'static>) -> Claims<'static> {
     Claims {
         sid: sealed.sid,
-        // These four are not known here, and no check reads them.
+        // The model does not read the next four fields, so they have placeholder values.
         chain: Chain::from_bytes([0; 16]),
         renewals: 0,
         link: Link::from_bytes([0; 8]),

@@ -53,8 +53,8 @@ pub(super) enum Step {
     Restart { node: usize, config: Config },
     /// Time passes. At its end, every node that reaches the store polls.
     Pass { secs: u64 },
-    /// Time passes until the idle deadline of a token, plus `off` seconds.
-    PassToDeadline { token: usize, off: i64 },
+    /// Time passes until the idle deadline of a token, plus `offset_secs`.
+    PassToDeadline { token: usize, offset_secs: i64 },
     /// Time passes, and no node polls.
     PassWithoutPolls { secs: u64 },
     /// An operator sets the clock of a node, by a number of quarters of an hour from the true time.
@@ -73,6 +73,7 @@ pub(super) enum Step {
     RevokeKey { token: usize },
 }
 
+/// Outcome of the transaction of a committer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Commit {
     Done,
@@ -85,7 +86,7 @@ fn action() -> impl Strategy<Value = Action> + Clone {
     prop_oneof![
         12 => Just(Action::Status),
         4 => (prop::bool::weighted(0.1), any::<bool>())
-            .prop_map(|(password_before, remember)| Action::SignIn { password_before, remember }),
+            .prop_map(|(old_password, remember)| Action::SignIn { old_password, remember }),
         2 => Just(Action::StepUp),
         1 => Just(Action::ChangePassword),
         2 => Just(Action::SignOut),
@@ -139,7 +140,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         8 => (MINUTE..40 * MINUTE).prop_map(|secs| Step::Pass { secs }),
         2 => (HOUR / 2..8 * HOUR).prop_map(|secs| Step::Pass { secs }),
         1 => (8 * HOUR..2 * DAY).prop_map(|secs| Step::Pass { secs }),
-        3 => (0..3_usize, -90..=90_i64).prop_map(|(token, off)| Step::PassToDeadline { token, off }),
+        3 => (0..3_usize, -90..=90_i64).prop_map(|(token, offset_secs)| Step::PassToDeadline { token, offset_secs }),
         6 => (0..MAX_STALENESS.as_secs() + 3).prop_map(|secs| Step::PassWithoutPolls { secs }),
         1 => (0..8 * HOUR).prop_map(|secs| Step::PassWithoutPolls { secs }),
     ];

@@ -42,8 +42,8 @@ pub(super) enum Revoke {
     Subject { sub: &'static str, below: u64 },
 }
 
-#[derive(Debug, Clone, Copy)]
 /// Counters of the store.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct State {
     pub(super) global_generation: u64,
     pub(super) pruned_through: UnixTime,
@@ -73,6 +73,7 @@ pub(super) struct Store {
     in_use: Vec<InUse>,
     log: Vec<(u64, Entry)>,
     last_seq: u64,
+    /// Number of accounts that have been created. The next `sub` is derived from it.
     subjects: u64,
     pub(super) revocations: Revocations,
     /// Latest report of each node, by its number.
@@ -126,8 +127,10 @@ impl Store {
         entries
     }
 
+    /// Returns the log entry for a revocation.
     fn entry(&self, revoke: Revoke, committed_at: UnixTime) -> Entry {
-        let expiry = |absolute, kind| retention::expiry(committed_at, absolute, self.longest(kind, committed_at));
+        let expiry =
+            |absolute, remembered| retention::expiry(committed_at, absolute, self.longest(remembered, committed_at));
         match revoke {
             Revoke::Session { sid, token: Some((absolute, remembered)) } => {
                 Entry::Session { sid, expires_at: expiry(Some(absolute), Some(remembered)) }
@@ -137,18 +140,19 @@ impl Store {
         }
     }
 
+    /// Returns the maximum lifetimes in use for remembered or for ordinary sessions, or for both if `remembered` is `None`.
     fn longest(&self, remembered: Option<bool>, now: UnixTime) -> MaxLifetimes {
         let last = self.in_use.iter().map(|row| row.used_until).max();
         let counts = |row: &&InUse| {
-            remembered.is_none_or(|kind| kind == row.remembered)
+            remembered.is_none_or(|remembered| remembered == row.remembered)
                 && (row.used_until.plus(row.longest.absolute).plus(2 * CLOCK_SKEW) >= now
                     || Some(row.used_until) == last)
         };
-        self.in_use.iter().filter(counts).fold(MaxLifetimes::default(), |most, InUse { longest, .. }| MaxLifetimes {
-            idle: most.idle.max(longest.idle),
-            absolute: most.absolute.max(longest.absolute),
-            lag: most.lag.max(longest.lag),
-            fail_open: most.fail_open || longest.fail_open,
+        self.in_use.iter().filter(counts).fold(MaxLifetimes::default(), |maximum, InUse { longest, .. }| MaxLifetimes {
+            idle: maximum.idle.max(longest.idle),
+            absolute: maximum.absolute.max(longest.absolute),
+            lag: maximum.lag.max(longest.lag),
+            fail_open: maximum.fail_open || longest.fail_open,
         })
     }
 
@@ -170,8 +174,8 @@ impl Store {
         }
     }
 
-    /// Changes a password for its owner. Returns the new generation and the entry, or `None` if the account has changed since
-    /// `read`.
+    /// Changes a password as its user requested. Returns the new generation and the entry, or `None` if the account has changed
+    /// since it was read as `read`.
     pub(super) fn change_own_password(
         &mut self,
         user: usize,
@@ -217,8 +221,8 @@ impl Store {
         self.clock_reached = self.clock_reached.max(reached);
         for (remembered, lifetime) in [(false, lifetimes.ordinary), (true, lifetimes.remembered)] {
             let longest = MaxLifetimes { idle: lifetime.idle, absolute: lifetime.absolute, lag, fail_open };
-            let same = |row: &&mut InUse| (row.remembered, row.longest) == (remembered, longest);
-            match self.in_use.iter_mut().find(same) {
+            let is_same = |row: &&mut InUse| (row.remembered, row.longest) == (remembered, longest);
+            match self.in_use.iter_mut().find(is_same) {
                 Some(row) => row.used_until = row.used_until.max(until),
                 None => self.in_use.push(InUse { remembered, longest, used_until: until }),
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Event that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Observation {
     SignedIn,
@@ -24,7 +25,8 @@ pub(super) enum Observation {
     Stale,
     /// A live session was refused by a node whose clock had been set.
     ClockSet,
-    /// A live session was refused, because a node with a fast clock had removed entries. No node uses an earlier time after that.
+    /// A live session was refused, because a node with a fast clock had removed entries. After a removal, no node uses an
+    /// earlier time.
     PrunedAhead,
     /// A session was refused by the node on which its revocation is pending.
     RefusedWhilePending,
@@ -114,7 +116,7 @@ impl Tally {
     }
 
     /// Returns the observations that have not occurred.
-    pub(super) fn never(&self) -> Vec<Observation> {
+    pub(super) fn missing(&self) -> Vec<Observation> {
         ALL.into_iter().filter(|observation| !self.0.contains_key(observation)).collect()
     }
 }

@@ -21,7 +21,7 @@ pub(super) const BROWSERS: usize = 4;
 const QUARTER: u64 = 15 * MINUTE;
 /// Maximum offset of a clock that is set wrong, in quarters of an hour.
 pub(super) const QUARTERS: i64 = 8;
-/// Maximum time that a clock can be behind.
+/// Maximum time by which a clock can be behind the true time.
 pub(super) const SLOWEST: Duration = Duration::from_secs(QUARTERS.unsigned_abs() * QUARTER + CLOCK_SKEW.as_secs());
 
 /// Token that a node has sealed, and its content.
@@ -86,7 +86,7 @@ impl World {
     pub(super) fn add_token(&mut self, token: Token) -> usize {
         let Claims { sid, absolute_deadline, .. } = token.claims;
         let first = *self.absolute_deadlines.entry(sid).or_insert(absolute_deadline);
-        assert_eq!(absolute_deadline, first, "the absolute deadline of a session moved");
+        assert_eq!(absolute_deadline, first, "the absolute deadline of a session has changed");
         self.tokens.push(token);
         self.tokens.len() - 1
     }
@@ -175,9 +175,9 @@ impl World {
             }
             Step::Restart { node, config } => self.restart(node % node_count, config),
             Step::Pass { secs } => self.pass(secs),
-            Step::PassToDeadline { token, off } => {
+            Step::PassToDeadline { token, offset_secs } => {
                 let Some(token) = self.recent_token(token) else { return };
-                let deadline = self.tokens[token].claims.idle_deadline.0.saturating_add_signed(off);
+                let deadline = self.tokens[token].claims.idle_deadline.0.saturating_add_signed(offset_secs);
                 self.pass(deadline.saturating_sub(START.0 + at));
             }
             Step::PassWithoutPolls { secs } => self.at += secs,
@@ -227,8 +227,8 @@ impl World {
         let entries = match outcome {
             Commit::Failed => Vec::new(),
             Commit::Done | Commit::DoneUnknown => {
-                let began = UnixTime(node.time(self.at).0.saturating_sub(began_before));
-                self.store.revoke(&batch, began, self.at)
+                let started_at = UnixTime(node.time(self.at).0.saturating_sub(began_before));
+                self.store.revoke(&batch, started_at, self.at)
             }
         };
         let done = matches!(outcome, Commit::Done);
@@ -259,10 +259,10 @@ impl World {
 
     /// Whether the store has an entry that revokes this session.
     pub(super) fn is_on_disk(&self, sid: Sid) -> bool {
-        let of_session = |token: &&Token| token.claims.sid == sid;
+        let is_of_session = |token: &&Token| token.claims.sid == sid;
         self.tokens
             .iter()
-            .find(of_session)
+            .find(is_of_session)
             .is_some_and(|token| self.store.revocations.session_revoked_at(&token.claims).is_some())
     }
 
