@@ -1,4 +1,4 @@
-//! Durability: a confirmed logout is on PostgreSQL's disk, whatever the settings of PostgreSQL are, with and without
+//! Durability: a confirmed logout is on the disk of PostgreSQL with any settings of PostgreSQL, with and without
 //! a pooler.
 
 use crate::harness::{Server, Session, text, wait_until};
