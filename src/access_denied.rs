@@ -30,8 +30,8 @@ impl AccessDenied {
     }
 }
 
-/// Wraps `error` in an [`AccessDenied`] if it is "Permission denied", and if the file or directory that denies the `wanted` access
-/// to `path` is found. Otherwise returns `error` unchanged.
+/// Wraps `error` in an [`AccessDenied`] if it is "Permission denied", and if the file or directory that denies the `wanted`
+/// access to `path` is found. Otherwise returns `error` unchanged.
 pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Error {
     if error.raw_os_error() != Some(Errno::ACCESS.raw_os_error()) {
         return error;

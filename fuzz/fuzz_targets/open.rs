@@ -148,9 +148,9 @@ fn assert_decoders_agree(plaintext: &[u8]) -> Option<Claims> {
     expected
 }
 
-/// Asserts that the library and the reference have the same verdict on a token: its claims, or the reason for its refusal. Asserts
-/// the same for the sessions that a logout would end. The reference does not implement staleness and `pruned_through`, so this
-/// function and [`times`] do.
+/// Asserts that the library and the reference have the same verdict on a token: its claims, or the reason for its refusal.
+/// Asserts that a logout finds the session exactly if the token opens and is not expired by the slowest possible clock. The
+/// reference does not implement staleness and `pruned_through`, so this function and [`times`] do.
 fn assert_verdicts_agree(scenario: &Scenario, token: &str, decoded: Option<&Claims>) {
     let (sessions, revocations) = create_sessions(scenario, decoded);
     let (now, time) = times(scenario, decoded);
@@ -178,9 +178,9 @@ fn assert_verdicts_agree(scenario: &Scenario, token: &str, decoded: Option<&Clai
     assert_eq!(sids, expected);
 }
 
-/// Asserts that a token is renewed if and only if it is due, and, for the window `LastThird`, if also two thirds of its idle timeout
-/// have passed. Asserts that new application data renew a token that is due. In a token that is not due, they change only
-/// the data and, if the key requires it, the idle deadline. [`assert_is_renewal`] checks a renewed token.
+/// Asserts that a token is renewed if and only if it is due, and, for the window `LastThird`, if also two thirds of its idle
+/// timeout have passed. Asserts that new application data renew a token that is due. In a token that is not due, they change
+/// only the data and, if the key requires it, the idle deadline. [`assert_is_renewal`] checks a renewed token.
 fn assert_renewals(sessions: &Sessions, verified: &Verified<'_>, now: Now, time: u64) {
     let before = verified.claims();
     let age = u128::from(time.saturating_sub(before.sealed_at.0));
@@ -362,8 +362,8 @@ fn create_sessions(scenario: &Scenario, decoded: Option<&Claims>) -> (Sessions, 
     (Sessions::new(KeyRing::new(keys), Arc::new(list), cookie(COOKIE_NAME), LIFETIMES), revocations)
 }
 
-/// Returns the clocks, and the time in Unix seconds that the verification uses: the wall clock, or the time of the last pruning if
-/// that is later.
+/// Returns the clocks, and the time in Unix seconds that the verification uses: the wall clock, or the time of the last pruning
+/// if that is later.
 fn times(scenario: &Scenario, decoded: Option<&Claims>) -> (Now, u64) {
     let sealed_at = decoded.map_or(0, |claims| claims.sealed_at);
     let idle = decoded.map_or(0, |claims| claims.idle_deadline.saturating_sub(sealed_at));

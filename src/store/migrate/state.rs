@@ -40,7 +40,8 @@ pub(crate) struct IncomingMigration {
     pub(crate) source_address: String,
     /// Summary of the source at the beginning of the migration; see `MigrationTransaction::summary`.
     pub(crate) source_summary: String,
-    /// Subject of the last account that has been copied; empty if none has been. Accounts are copied in the order of their subjects.
+    /// Subject of the last account that has been copied; empty if none has been. Accounts are copied in the order of their
+    /// subjects.
     pub(crate) last_copied_sub: String,
     /// Number, in the log of the source, of the last row that has been copied; 0 if none has been.
     pub(crate) last_copied_seq: i64,
