@@ -92,7 +92,7 @@ fn bad() -> Vec<BadVector> {
 
 #[test]
 fn the_files_are_unchanged_since_their_publication() {
-    let digest = |text: &str| hex::of(&Sha256::digest(text));
+    let digest = |text: &str| hex::encode(&Sha256::digest(text));
     assert_eq!(digest(GOOD), "437ab06e6213119358497c8e282c4e4255375b90a885481bfda3861af31abfb6", "good.json");
     assert_eq!(digest(BAD), "15b67b9b6c8523777e57c978619bba2b19ca209dccb6f430060defce9d528f2c", "bad.json");
 }
@@ -104,7 +104,7 @@ fn the_reference_seals_every_good_token_from_its_inputs() {
         assert_eq!(reference::kid(key), vector.kid, "{name}: kid");
         assert_eq!(reference::purpose_key(key, purpose)[..], vector.purpose_key, "{name}: key of the purpose");
         assert_eq!(reference::aad(&reference::kid(key), purpose, cookie), vector.aad, "{name}: associated data");
-        assert_eq!(hex::of(&reference::encode(&vector.claims)), hex::of(plaintext), "{name}: plaintext");
+        assert_eq!(hex::encode(&reference::encode(&vector.claims)), hex::encode(plaintext), "{name}: plaintext");
         assert_eq!(reference::seal(key, purpose, cookie, nonce, plaintext), vector.token, "{name}: token");
     }
 }
@@ -155,7 +155,7 @@ fn every_bad_token_with_a_plaintext_is_authentic() {
     for BadVector { name, ring, cookie, token, plaintext, .. } in &vectors {
         let bytes = from_base64url(token).expect(name);
         let opened = reference::open(&ring[0].key, "session", cookie, &bytes);
-        assert_eq!(opened.as_deref().map(hex::of).as_ref(), plaintext.as_ref(), "{name}");
+        assert_eq!(opened.as_deref().map(hex::encode).as_ref(), plaintext.as_ref(), "{name}");
     }
     assert!(vectors.len() > 70);
 }
@@ -176,7 +176,7 @@ fn refuses_every_good_token_in_a_wrong_context() {
         assert_eq!(other_site, Err(Refusal::Invalid(Cause::WrongSite)), "{name}: another site");
         let late = verify(token, &ring, cookie, site_host, vector.claims.idle_deadline, revocations);
         assert_eq!(late, Err(Refusal::Expired), "{name}: at its idle deadline");
-        let logged_out = Revocations { sids: vec![hex::of(&vector.claims.sid)], ..revocations.clone() };
+        let logged_out = Revocations { sids: vec![hex::encode(&vector.claims.sid)], ..revocations.clone() };
         let revoked = verify(token, &ring, cookie, site_host, *now, &logged_out);
         assert_eq!(revoked, Err(Refusal::Revoked), "{name}: logged out");
         let without_key = verify(token, &[], cookie, site_host, *now, revocations);

@@ -19,14 +19,14 @@
 mod node;
 mod report;
 mod scenario;
+mod simulation;
 mod store;
 mod watch;
-mod world;
 
 use std::process::ExitCode;
 
 use scenario::Scenario;
-use world::World;
+use simulation::Simulation;
 
 /// Error for a rule that the simulation has violated.
 #[derive(Debug, PartialEq, thiserror::Error)]
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match World::new(&scenario).run() {
+    match Simulation::new(&scenario).run() {
         Ok(day) => {
             print!("{}", report::Report { scenario: &scenario, day: &day });
             ExitCode::SUCCESS
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn finds_no_violation_on_a_small_day() {
         let scenario = small();
-        let day = World::new(&scenario).run().expect("no violation");
+        let day = Simulation::new(&scenario).run().expect("no violation");
         assert!(
             day.watched.copies > 3_000 && day.watched.accepted_after_response > Duration::ZERO,
             "{:?}",
@@ -102,15 +102,15 @@ mod tests {
 
     #[test]
     fn finds_no_violation_on_one_node_with_ordinary_sessions() {
-        let scenario = Scenario { nodes: 1, remembered: 0.0, ..small() };
-        World::new(&scenario).run().expect("no violation");
+        let scenario = Scenario { nodes: 1, remembered_fraction: 0.0, ..small() };
+        Simulation::new(&scenario).run().expect("no violation");
     }
 
     #[test]
     fn detects_entries_that_are_deleted_before_their_tokens() {
         let mut scenario = small();
         scenario.recorded.ordinary.idle /= 4;
-        let outcome = World::new(&scenario).run().map(drop);
+        let outcome = Simulation::new(&scenario).run().map(drop);
         let accepted = |violation: &Violation| {
             matches!(violation, Violation::AcceptedTooLong { .. } | Violation::AcceptedByLogoutNode { .. })
         };
@@ -120,14 +120,14 @@ mod tests {
     #[test]
     fn detects_a_node_that_uses_a_stale_list() {
         let scenario = Scenario { max_staleness: Duration::from_secs(30), ..small() };
-        let outcome = World::new(&scenario).run().map(drop);
+        let outcome = Simulation::new(&scenario).run().map(drop);
         assert!(matches!(outcome, Err(Violation::AcceptedTooLong { .. })), "{outcome:?}");
     }
 
     #[test]
     fn detects_an_overloaded_store() {
-        let scenario = Scenario { users: 10_000_000_000, share: 1_000, remembered: 0.0, ..small() };
-        let outcome = World::new(&scenario).run().map(drop);
+        let scenario = Scenario { users: 10_000_000_000, share: 1_000, remembered_fraction: 0.0, ..small() };
+        let outcome = Simulation::new(&scenario).run().map(drop);
         assert!(matches!(outcome, Err(Violation::Overloaded { .. })), "{outcome:?}");
     }
 

@@ -10,8 +10,8 @@ use sealjar::revocation::{Entry, Freshness, RevocationList, WhenStale, retention
 
 use crate::Violation;
 use crate::scenario::Scenario;
+use crate::simulation::{Random, Results, START, measure};
 use crate::store::{Row, Store};
-use crate::world::{Day, Random, START, time};
 
 /// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -26,14 +26,14 @@ const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// A logout that is not yet committed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct SignOut {
+pub(crate) struct Logout {
     pub(crate) sid: Sid,
     /// Time of the logout.
     pub(crate) at: Duration,
     pub(crate) absolute_deadline: UnixTime,
     pub(crate) remembered: bool,
     /// Whether a copy of the cookie is presented to the nodes afterwards.
-    pub(crate) watched: bool,
+    pub(crate) is_watched: bool,
 }
 
 /// A simulated node.
@@ -45,7 +45,7 @@ pub(crate) struct Node {
     /// Seconds by which the node's clock is ahead of the correct time.
     clock_offset_secs: i64,
     /// Logouts that wait for a commit.
-    waiting: VecDeque<SignOut>,
+    waiting: VecDeque<Logout>,
     /// Whether some waiting logouts arrived while the store was unreachable.
     has_backlog: bool,
     /// Time at which the last commit of this node ended.
@@ -87,9 +87,9 @@ impl Node {
             has_backlog: false,
             committer_free_at: Duration::ZERO,
             rows_read: 0,
-            poll: Poll::At(random.within(POLL_INTERVAL)),
+            poll: Poll::At(random.duration_below(POLL_INTERVAL)),
             was_disconnected: false,
-            next_record: random.within(retention::CLOCK_RECORD_INTERVAL),
+            next_record: random.duration_below(retention::CLOCK_RECORD_INTERVAL),
             has_pruned: false,
         };
         node.list.mark_synced(node.now(Duration::ZERO));
@@ -103,10 +103,10 @@ impl Node {
     }
 
     /// Adds a pending entry for a session, and queues its commit.
-    pub(crate) fn sign_out(&mut self, sign_out: SignOut, scenario: &Scenario) {
-        self.has_backlog |= scenario.reachable(self.number, sign_out.at) > sign_out.at;
-        self.list.add_pending(sign_out.sid, retention::pending_until(sign_out.absolute_deadline));
-        self.waiting.push_back(sign_out);
+    pub(crate) fn log_out(&mut self, logout: Logout, scenario: &Scenario) {
+        self.has_backlog |= scenario.reachable(self.number, logout.at) > logout.at;
+        self.list.add_pending(logout.sid, retention::pending_until(logout.absolute_deadline));
+        self.waiting.push_back(logout);
     }
 
     /// Returns the next time at which the committer requests the lock, or `None` if no logout waits.
@@ -115,8 +115,8 @@ impl Node {
     }
 
     /// Takes the logouts that wait at that time, up to a limit.
-    pub(crate) fn take_batch(&mut self, at: Duration, limit: usize) -> Vec<SignOut> {
-        let size = self.waiting.iter().take(limit).take_while(|sign_out| sign_out.at <= at).count();
+    pub(crate) fn take_batch(&mut self, at: Duration, limit: usize) -> Vec<Logout> {
+        let size = self.waiting.iter().take(limit).take_while(|logout| logout.at <= at).count();
         self.waiting.drain(..size).collect()
     }
 
@@ -143,7 +143,7 @@ impl Node {
         store: &mut Store,
         until: Duration,
         random: &mut Random,
-        day: &mut Day,
+        day: &mut Results,
     ) -> Result<(), Violation> {
         loop {
             match self.poll {
@@ -151,11 +151,11 @@ impl Node {
                     let reachable_at = scenario.reachable(self.number, at);
                     if reachable_at > at {
                         self.was_disconnected = true;
-                        self.poll = Poll::At(reachable_at + random.within(MAX_RECONNECT_DELAY));
+                        self.poll = Poll::At(reachable_at + random.duration_below(MAX_RECONNECT_DELAY));
                     } else if at < until {
                         let to = store.end_at(at);
                         let rows = u32::try_from((to - self.rows_read) * scenario.share).unwrap_or(u32::MAX);
-                        let ends = at + MIN_POLL_TIME + random.within(MAX_NETWORK_DELAY) + ROW_READ_TIME * rows;
+                        let ends = at + MIN_POLL_TIME + random.duration_below(MAX_NETWORK_DELAY) + ROW_READ_TIME * rows;
                         self.poll = Poll::InProgress { started: at, to, ends };
                     } else {
                         return Ok(());
@@ -178,9 +178,9 @@ impl Node {
     }
 
     /// Adds the rows of a poll to the list.
-    fn catch_up(&mut self, store: &Store, started: Duration, to: u64, ends: Duration, day: &mut Day) {
+    fn catch_up(&mut self, store: &Store, started: Duration, to: u64, ends: Duration, day: &mut Results) {
         let lags = if self.was_disconnected { &mut day.lags_after_outage } else { &mut day.lags };
-        let delivery_time = time(|| store.rows(self.rows_read, to).for_each(|row| self.add(row)));
+        let delivery_time = measure(|| store.rows(self.rows_read, to).for_each(|row| self.add(row)));
         for row in store.rows(self.rows_read, to).filter(|row| row.node != self.number) {
             self.expected.add(row.expires_at);
             lags.add(ends - row.committed);
@@ -194,12 +194,12 @@ impl Node {
     }
 
     /// Deletes the expired entries in the store and in the list, and checks the number of entries in the list.
-    fn prune(&mut self, store: &mut Store, at: Duration, day: &mut Day) -> Result<(), Violation> {
+    fn prune(&mut self, store: &mut Store, at: Duration, day: &mut Results) -> Result<(), Violation> {
         let now = self.now(at);
         store.clock_reached = store.clock_reached.max(now.wall);
         let instant = self.list.time(now);
         store.pruned_through = store.pruned_through.max(instant);
-        let duration = time(|| self.list.prune(instant));
+        let duration = measure(|| self.list.prune(instant));
         day.prune_time += duration;
         day.longest_prune_time = day.longest_prune_time.max(duration);
         day.prune_count += 1;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::scenario::Scenario;
-use crate::world::Day;
+use crate::simulation::Results;
 
 /// [Histogram](https://en.wikipedia.org/wiki/Histogram) of durations: the number of durations per millisecond.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl Histogram {
 /// The report of one simulation. [`fmt::Display`] writes it.
 pub(crate) struct Report<'r> {
     pub(crate) scenario: &'r Scenario,
-    pub(crate) day: &'r Day,
+    pub(crate) day: &'r Results,
 }
 
 impl fmt::Display for Report<'_> {
@@ -57,7 +57,7 @@ impl Report<'_> {
             writeln!(f, "| {label} | {} | {} |", grouped(simulated), grouped(all))
         };
         row("users, with one logout a day each", scenario.users as f64 / scenario.share as f64)?;
-        row("logouts per second, average", day.sign_outs as f64 / secs)?;
+        row("logouts per second, average", day.logouts as f64 / secs)?;
         row("logouts per second, at noon", scenario.rate(secs / 2.0))?;
         row("entries in the longest list", peak.entries as f64)?;
         row("entries by the formula", scenario.predicted_entries())?;
@@ -116,13 +116,13 @@ impl Report<'_> {
 
     fn write_outcome(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scenario, day } = self;
-        let Day { watched, prune_count, .. } = day;
+        let Results { watched, prune_count, .. } = day;
         let count = |number: u64| grouped(number as f64);
         match scenario.nodes {
             1 => write!(f, "One node")?,
             nodes => write!(f, "{nodes} nodes, with clocks up to {} s apart", scenario.skew.as_secs())?,
         }
-        writeln!(f, "; {} % of the logouts are of remembered sessions.\n", scenario.remembered * 100.0)?;
+        writeln!(f, "; {} % of the logouts are of remembered sessions.\n", scenario.remembered_fraction * 100.0)?;
         writeln!(
             f,
             "{} copies of logged-out cookies were presented to every node, {} times in all. The node of the logout \

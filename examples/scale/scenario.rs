@@ -42,7 +42,7 @@ pub(crate) struct Scenario {
     pub(crate) share: u64,
     pub(crate) nodes: usize,
     /// Fraction of the logouts that are of remembered sessions.
-    pub(crate) remembered: f64,
+    pub(crate) remembered_fraction: f64,
     /// Logouts per second at noon, as a multiple of the average.
     pub(crate) peak: f64,
     /// Difference between the clocks of the first and the last node.
@@ -71,7 +71,7 @@ impl Scenario {
             users: 1_000_000_000,
             share: 1_000,
             nodes: 3,
-            remembered: 0.01,
+            remembered_fraction: 0.01,
             peak: 2.0,
             skew: CLOCK_SKEW,
             seed: 1,
@@ -93,7 +93,7 @@ impl Scenario {
                 "--users" => scenario.users = within(1.0, 1e12)? as u64,
                 "--share" => scenario.share = within(1.0, 1e3)? as u64,
                 "--nodes" => scenario.nodes = within(1.0, 1e4)? as usize,
-                "--remembered" => scenario.remembered = within(0.0, 100.0)? / 100.0,
+                "--remembered" => scenario.remembered_fraction = within(0.0, 100.0)? / 100.0,
                 "--peak" => scenario.peak = within(1.0, 2.0)?,
                 "--skew" => scenario.skew = Duration::from_secs(within(0.0, CLOCK_SKEW.as_secs_f64())? as u64),
                 "--seed" => scenario.seed = number as u64,
@@ -154,9 +154,11 @@ impl Scenario {
     /// Returns the predicted number of entries: logouts per second, times the lifetime of an entry. For ordinary sessions this is
     /// the rate at noon. For remembered sessions it is the average rate, because their entries exist for days.
     pub(crate) fn predicted_entries(&self) -> f64 {
-        let ordinary =
-            self.average_rate() * self.peak * (1.0 - self.remembered) * self.entry_lifetime(false).as_secs_f64();
-        ordinary + self.average_rate() * self.remembered * self.entry_lifetime(true).as_secs_f64()
+        let ordinary = self.average_rate()
+            * self.peak
+            * (1.0 - self.remembered_fraction)
+            * self.entry_lifetime(false).as_secs_f64();
+        ordinary + self.average_rate() * self.remembered_fraction * self.entry_lifetime(true).as_secs_f64()
     }
 
     /// Returns the first time from `at` on at which the node can reach the store.

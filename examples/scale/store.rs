@@ -10,8 +10,8 @@ use sealjar::revocation::retention::{self, MAX_COMMIT_DURATION};
 use crate::Violation;
 use crate::node::Node;
 use crate::scenario::Scenario;
+use crate::simulation::Results;
 use crate::watch::Watch;
-use crate::world::Day;
 
 /// Time of a commit without rows. Nearly all of it is the flush of the log to the disk.
 const COMMIT_TIME: Duration = Duration::from_millis(4);
@@ -53,7 +53,7 @@ impl Store {
         nodes: &mut [Node],
         until: Duration,
         watch: &mut Watch,
-        day: &mut Day,
+        day: &mut Results,
     ) -> Result<(), Violation> {
         let max_batch = usize::try_from((MAX_BATCH / scenario.share).max(1)).expect("at most 1024");
         let longest = [false, true].map(|remembered| scenario.longest(remembered));
@@ -77,15 +77,15 @@ impl Store {
             let committed_at = retention::commit_time(clock, self.pruned_through, self.clock_reached);
             let response_times =
                 if has_backlog { &mut day.response_times_after_outage } else { &mut day.response_times };
-            for sign_out in batch {
-                let deadline = Some(sign_out.absolute_deadline);
-                let expires_at = retention::expiry(committed_at, deadline, longest[usize::from(sign_out.remembered)]);
-                let row = Row { sid: sign_out.sid, expires_at, committed, node: node.number };
+            for logout in batch {
+                let deadline = Some(logout.absolute_deadline);
+                let expires_at = retention::expiry(committed_at, deadline, longest[usize::from(logout.remembered)]);
+                let row = Row { sid: logout.sid, expires_at, committed, node: node.number };
                 node.add(&row);
                 node.expected.add(expires_at);
-                response_times.add(committed - sign_out.at);
-                if sign_out.watched {
-                    watch.committed(&row);
+                response_times.add(committed - logout.at);
+                if logout.is_watched {
+                    watch.record_commit(&row);
                 }
                 self.log.push_back(row);
             }

@@ -19,7 +19,7 @@ use crate::store::Row;
 
 /// Results of the watch.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Watched {
+pub(crate) struct WatchResults {
     /// Number of copies.
     pub(crate) copies: u64,
     /// Number of times that a copy was presented to a node.
@@ -32,7 +32,7 @@ pub(crate) struct Watched {
 
 /// A copy of a logged-out cookie.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Copy {
+pub(crate) struct CookieCopy {
     pub(crate) sid: Sid,
     /// Number of the node on which the session was logged out.
     pub(crate) logout_node: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Copy {
     pub(crate) idle_deadline: UnixTime,
     pub(crate) absolute_deadline: UnixTime,
     /// Time of the response to the logout, and expiry of its entry. `None` before the commit.
-    pub(crate) ended: Option<(Duration, UnixTime)>,
+    pub(crate) response_and_expiry: Option<(Duration, UnixTime)>,
 }
 
 /// All copies that are presented to the nodes.
@@ -48,26 +48,26 @@ pub(crate) struct Copy {
 pub(crate) struct Watch {
     lifetimes: Lifetimes,
     /// Copies that some node may still accept.
-    recent: Vec<Copy>,
+    recent: Vec<CookieCopy>,
     /// Copies that no node may accept any more.
-    old: Vec<Copy>,
-    pub(crate) watched: Watched,
+    old: Vec<CookieCopy>,
+    pub(crate) watched: WatchResults,
 }
 
 impl Watch {
     pub(crate) fn new(lifetimes: Lifetimes) -> Self {
-        Self { lifetimes, recent: Vec::new(), old: Vec::new(), watched: Watched::default() }
+        Self { lifetimes, recent: Vec::new(), old: Vec::new(), watched: WatchResults::default() }
     }
 
-    pub(crate) fn add(&mut self, copy: Copy) {
+    pub(crate) fn add(&mut self, copy: CookieCopy) {
         self.watched.copies += 1;
         self.recent.push(copy);
     }
 
     /// Records that the logout of a copy is committed and that its response was sent.
-    pub(crate) fn committed(&mut self, row: &Row) {
+    pub(crate) fn record_commit(&mut self, row: &Row) {
         let copy = self.recent.iter_mut().find(|copy| copy.sid == row.sid);
-        copy.expect("a copy is added at its logout").ended = Some((row.committed, row.expires_at));
+        copy.expect("a copy is added at its logout").response_and_expiry = Some((row.committed, row.expires_at));
     }
 
     /// Presents the copies to every node.
@@ -76,7 +76,9 @@ impl Watch {
         for copy in &mut *recent {
             nodes.iter().try_for_each(|node| copy.present(node, at, lifetimes, watched))?;
         }
-        let is_old = |copy: &mut Copy| copy.ended.is_some_and(|(responded_at, _)| at > responded_at + MAX_STALENESS);
+        let is_old = |copy: &mut CookieCopy| {
+            copy.response_and_expiry.is_some_and(|(responded_at, _)| at > responded_at + MAX_STALENESS)
+        };
         old.extend(recent.extract_if(.., is_old));
         for node in &mut *nodes {
             if std::mem::take(&mut node.has_pruned) {
@@ -84,7 +86,8 @@ impl Watch {
             }
         }
         if at.as_millis().is_multiple_of(10_000) {
-            let is_deleted = |node: &Node, copy: &Copy| !node.list.is_durable(copy.sid) && copy.is_expired(node, at);
+            let is_deleted =
+                |node: &Node, copy: &CookieCopy| !node.list.is_durable(copy.sid) && copy.is_expired(node, at);
             let previous = old.len();
             old.retain(|copy| !nodes.iter().all(|node| is_deleted(node, copy)));
             watched.presented_until_deletion += (previous - old.len()) as u64;
@@ -93,7 +96,7 @@ impl Watch {
     }
 }
 
-impl Copy {
+impl CookieCopy {
     fn is_expired(&self, node: &Node, at: Duration) -> bool {
         node.list.time(node.now(at)) >= self.idle_deadline.min(self.absolute_deadline)
     }
@@ -105,7 +108,7 @@ impl Copy {
         node: &Node,
         at: Duration,
         lifetimes: &Lifetimes,
-        watched: &mut Watched,
+        watched: &mut WatchResults,
     ) -> Result<(), Violation> {
         watched.presentations += 1;
         let now = node.now(at);
@@ -118,7 +121,7 @@ impl Copy {
         if node.number == self.logout_node {
             return Err(Violation::AcceptedByLogoutNode { node: node.number });
         }
-        if let Some((responded_at, _)) = self.ended {
+        if let Some((responded_at, _)) = self.response_and_expiry {
             let after = at.saturating_sub(responded_at);
             if after > MAX_STALENESS {
                 return Err(Violation::AcceptedTooLong { node: node.number, after_ms: after.as_millis() });
@@ -136,10 +139,10 @@ impl Copy {
         node: &Node,
         at: Duration,
         lifetimes: &Lifetimes,
-        watched: &mut Watched,
+        watched: &mut WatchResults,
     ) -> Result<(), Violation> {
         self.present(node, at, lifetimes, watched)?;
-        let (_, expires_at) = self.ended.expect("a copy becomes old after the response");
+        let (_, expires_at) = self.response_and_expiry.expect("a copy becomes old after the response");
         // The node has deleted entries during the last step, perhaps in the previous second. The list also keeps an entry until
         // the next even second. So a delay of up to two seconds is correct.
         let late = node.list.time(node.now(at)).since(expires_at).as_secs();

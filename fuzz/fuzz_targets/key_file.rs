@@ -1,17 +1,17 @@
-//! Fuzz target for key files with any text. It asserts three properties:
+//! Fuzz target for key files with any text. It asserts these properties:
 //!
 //! * Parsing never panics.
-//! * No error contains the secret.
-//! * A parsed key is equal after it was written and parsed again.
+//! * No error, and no `Debug` output of a key, contains eight consecutive characters of the secret.
+//! * A parsed key is equal to the original after it was written and parsed again. It is then also written as the same text.
 //!
-//! Input: the text of the file, in which `@` is replaced by a secret, at any position.
+//! Input: the text of the file. The target replaces each `@` with a valid secret.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sealjar::keyring::file::{parse, render};
 
-/// Secret of 32 bytes in base64url.
+/// Secret that is inserted into the text: 32 bytes in base64url.
 const SECRET: &str = "c2VhbGphciBmdXp6aW5nOiBub3QgYSBzZWNyZXQgISE";
 
 fuzz_target!(|text: &str| {
@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
     match parse(&text) {
         Ok(key) => {
             let written = render(&key);
-            let parsed_again = parse(&written).expect("the written text can be parsed");
+            let parsed_again = parse(&written).expect("a written key can be parsed");
             assert!(key == parsed_again, "{:?} is parsed again as {:?}", key.dates(), parsed_again.dates());
             assert_eq!(*render(&parsed_again), *written);
             assert!(!contains_secret(&format!("{key:?}")));
@@ -34,5 +34,5 @@ fuzz_target!(|text: &str| {
 
 /// Whether `message` contains any eight consecutive characters of the secret.
 fn contains_secret(message: &str) -> bool {
-    SECRET.as_bytes().windows(8).any(|part| message.as_bytes().windows(8).any(|window| window == part))
+    SECRET.as_bytes().windows(8).any(|part| message.as_bytes().windows(8).any(|excerpt| excerpt == part))
 }

@@ -86,8 +86,10 @@ impl From<ChangeError> for CliError {
         match error {
             ChangeError::Ring(error) => error.into(),
             // The message of this error already contains the remedy.
-            ChangeError::Write { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
-            ChangeError::CreateDirectory { ref source, .. } if AccessDenied::of(source).is_some() => Self::io(&error),
+            ChangeError::Write { ref source, .. } if AccessDenied::find_in(source).is_some() => Self::io(&error),
+            ChangeError::CreateDirectory { ref source, .. } if AccessDenied::find_in(source).is_some() => {
+                Self::io(&error)
+            }
             ChangeError::CreateDirectory { .. } | ChangeError::NotADirectory(_) => Self::io(&error).hint(NAME_KEYS),
             ChangeError::Write { .. } => Self::io(&error).hint(
                 "change the keys on a machine where the directory is writable; it can be read-only everywhere else",

@@ -110,9 +110,9 @@ impl Revocations {
                 // increases the generation of every later login. So exactly the sessions that started before the commit end. If
                 // the commit fails, it is repeated, and then also ends the sessions that started meanwhile. The caller gets an
                 // error, because the logout is not complete.
-                let at_least = store.generation().await.map_err(failed)?.saturating_add(1);
+                let min_below = store.generation().await.map_err(failed)?.saturating_add(1);
                 committer
-                    .revoke(vec![Revocation::SubjectSoFar { sub: sub.into(), at_least }])
+                    .revoke(vec![Revocation::SubjectUntilCommit { sub: sub.into(), min_below }])
                     .await
                     .map_err(|_| Problem::NotDurable)
             }

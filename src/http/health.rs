@@ -155,8 +155,8 @@ impl Degradation {
         let list = app.sessions.revocations();
         match self {
             Self::SignOutsNotStored => {
-                let unstored = app.committer.unstored_for(now).filter(|time| *time >= Self::COMMIT_TIMEOUT)?;
-                let since = UnixTime(now.wall.0.saturating_sub(unstored.as_secs()));
+                let uncommitted = app.committer.uncommitted_duration(now).filter(|time| *time >= Self::COMMIT_TIMEOUT)?;
+                let since = UnixTime(now.wall.0.saturating_sub(uncommitted.as_secs()));
                 Some(format!("logouts have not been stored since {since}: after a restart, these sessions could be valid again"))
             }
             Self::DatabaseReplaced => app.store.is_replaced().then(|| {

@@ -119,7 +119,7 @@ async fn end(
                 audit::signing_out(*sid, &token.sub, client);
             }
         }
-        Revocation::Subject { sub, .. } | Revocation::SubjectSoFar { sub, .. } => {
+        Revocation::Subject { sub, .. } | Revocation::SubjectUntilCommit { sub, .. } => {
             audit::signing_out_everywhere(sub, client)
         }
     };

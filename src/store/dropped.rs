@@ -99,17 +99,17 @@ async fn sqlite_ends_sessions_that_began_before_the_commit() {
     end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
-/// Tests `Revocation::SubjectSoFar`. Between the query of the generation and the commit, other revocations raise the generation
+/// Tests `Revocation::SubjectUntilCommit`. Between the query of the generation and the commit, other revocations raise the generation
 /// of logins.
 async fn end_so_far(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("a database");
     store.revoke_everyone().await.expect("committed");
-    let at_least = store.generation().await.expect("read") + 1;
+    let min_below = store.generation().await.expect("read") + 1;
     store.revoke(&[session(), session(), session()]).await.expect("committed");
     let between = store.generation().await.expect("read");
-    assert!(between >= at_least);
-    let end = |sub: &str, at_least| Revocation::SubjectSoFar { sub: sub.into(), at_least };
-    let batch = [session(), end("a", at_least), session(), end("b", between + 1000)];
+    assert!(between >= min_below);
+    let end = |sub: &str, min_below| Revocation::SubjectUntilCommit { sub: sub.into(), min_below };
+    let batch = [session(), end("a", min_below), session(), end("b", between + 1000)];
     let entries = store.revoke(&batch).await.expect("committed");
     let below = |entry: &Entry| if let Entry::Subject { below, .. } = entry { Some(*below) } else { None };
     let belows: Vec<u64> = entries.iter().filter_map(below).collect();

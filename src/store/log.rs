@@ -43,7 +43,7 @@ impl Facts {
                 Entry::Session { sid: *sid, expires_at: retention::expiry(self.committed_at, deadline, longest) }
             }
             Revocation::Subject { sub, below } => subject(sub, *below),
-            Revocation::SubjectSoFar { sub, at_least } => subject(sub, self.next_generation.max(*at_least)),
+            Revocation::SubjectUntilCommit { sub, min_below } => subject(sub, self.next_generation.max(*min_below)),
         }
     }
 

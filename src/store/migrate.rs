@@ -11,15 +11,15 @@
 //! *Nothing is copied twice or left out.* The transaction that writes a page to the target also records the progress in the
 //! target. Until the copy is complete, no other program opens the target.
 
-mod held;
 pub(super) mod state;
+mod transaction;
 
 use super::Store;
 use super::error::StoreError;
 use super::node::Node;
 use super::statements::MAX_ACCOUNTS;
-use held::Held;
-use state::{Contents, Incoming};
+use state::{IncomingMigration, RowCounts};
+use transaction::MigrationTransaction;
 
 /// Maximum number of accounts in one transaction.
 const PAGE_ACCOUNTS: i64 = MAX_ACCOUNTS as i64;
@@ -36,15 +36,15 @@ pub(crate) struct Endpoint<'a> {
 /// Progress of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
-    pub(crate) copied: Contents,
-    pub(crate) all: Contents,
+    pub(crate) copied: RowCounts,
+    pub(crate) all: RowCounts,
 }
 
 /// Outcome of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MigrationOutcome {
     /// The migration was finished by this call, which has copied these numbers of rows.
-    Now(Contents),
+    Now(RowCounts),
     /// The migration was finished by an earlier call, and neither store has been changed since.
     Before,
 }
@@ -83,11 +83,16 @@ pub(crate) async fn migrate(
         refuse_servers(end).await?;
     }
     // From now on, the source cannot change. Continue an earlier attempt, or begin.
-    let mut source = from.store.hold().await?;
+    let mut source = from.store.begin_unchecked().await?;
     let moved_to = source.migration_state().await?.moved_to;
-    let state = source.state_in_words().await?;
+    let source_summary = source.summary().await?;
     let counters = source.counters().await?;
-    let begun = Incoming { source_id, source: from.name.to_owned(), state, ..Incoming::default() };
+    let begun = IncomingMigration {
+        source_id,
+        source_address: from.name.to_owned(),
+        source_summary,
+        ..IncomingMigration::default()
+    };
     let mut place = match prepare(to, begun, moved_to).await? {
         incoming if incoming.finished => {
             // The attempt that finished the target may have been interrupted before it marked the source.
@@ -98,15 +103,15 @@ pub(crate) async fn migrate(
         incoming => incoming,
     };
 
-    let all = source.contents(counters.pruned_through).await?;
-    let mut progress = Progress { copied: to.store.hold().await?.contents(0).await?, all };
+    let all = source.row_counts(counters.pruned_through).await?;
+    let mut progress = Progress { copied: to.store.begin_unchecked().await?.row_counts(0).await?, all };
     // Copy the accounts.
     loop {
-        let page = source.accounts_after(&place.last_account, PAGE_ACCOUNTS).await?;
+        let page = source.accounts_after(&place.last_copied_sub, PAGE_ACCOUNTS).await?;
         let Some(last) = page.last() else { break };
-        let mut target = to.store.hold().await?;
+        let mut target = to.store.begin_unchecked().await?;
         target.add_accounts(&page).await?;
-        let next = Incoming { last_account: last.sub.clone(), ..place.clone() };
+        let next = IncomingMigration { last_copied_sub: last.sub.clone(), ..place.clone() };
         advance(&mut target, to, &place, &next).await?;
         target.commit().await?;
         place = next;
@@ -115,11 +120,11 @@ pub(crate) async fn migrate(
     }
     // Copy the entries of the log.
     loop {
-        let page = source.log_after(place.last_seq, counters.pruned_through, PAGE_ENTRIES).await?;
+        let page = source.log_after(place.last_copied_seq, counters.pruned_through, PAGE_ENTRIES).await?;
         let Some((last, _)) = page.last() else { break };
-        let next = Incoming { last_seq: *last, ..place.clone() };
+        let next = IncomingMigration { last_copied_seq: *last, ..place.clone() };
         let entries: Vec<_> = page.into_iter().map(|(_, entry)| entry).collect();
-        let mut target = to.store.hold().await?;
+        let mut target = to.store.begin_unchecked().await?;
         target.add_entries(&entries).await?;
         advance(&mut target, to, &place, &next).await?;
         target.commit().await?;
@@ -129,13 +134,13 @@ pub(crate) async fn migrate(
     }
 
     // Check that the target is complete, copy the counters, and take the source out of use.
-    let mut target = to.store.hold().await?;
-    if target.contents(0).await? != all {
+    let mut target = to.store.begin_unchecked().await?;
+    if target.row_counts(0).await? != all {
         return Err(MigrationError::Disturbed(to.name.to_owned()));
     }
     target.set_counters(counters).await?;
     target.set_lifetimes(&source.lifetimes().await?).await?;
-    advance(&mut target, to, &place, &Incoming { finished: true, ..place.clone() }).await?;
+    advance(&mut target, to, &place, &IncomingMigration { finished: true, ..place.clone() }).await?;
     target.commit().await?;
     source.mark_moved(to.name).await?;
     source.commit().await?;
@@ -143,18 +148,25 @@ pub(crate) async fn migrate(
 }
 
 /// Returns the position at which to continue. This is the beginning, unless the target has a part or all of the same migration.
-async fn prepare(to: Endpoint<'_>, begun: Incoming, moved_to: Option<String>) -> Result<Incoming, MigrationError> {
-    let mut target = to.store.hold().await?;
+async fn prepare(
+    to: Endpoint<'_>,
+    begun: IncomingMigration,
+    moved_to: Option<String>,
+) -> Result<IncomingMigration, MigrationError> {
+    let mut target = to.store.begin_unchecked().await?;
     let state = target.migration_state().await?;
     if let Some(to) = state.moved_to {
         return Err(StoreError::out_of_use(to).into());
     }
     let unfinished = match state.incoming {
-        Some(before) if (&before.source_id, &before.state) == (&begun.source_id, &begun.state) => {
+        Some(before) if (&before.source_id, &before.source_summary) == (&begun.source_id, &begun.source_summary) => {
             return Ok(before);
         }
         Some(before) if !before.finished && before.source_id != begun.source_id => {
-            return Err(MigrationError::OtherUnfinished { store: to.name.to_owned(), source_name: before.source });
+            return Err(MigrationError::OtherUnfinished {
+                store: to.name.to_owned(),
+                source_name: before.source_address,
+            });
         }
         before => before.is_some_and(|before| !before.finished),
     };
@@ -162,20 +174,20 @@ async fn prepare(to: Endpoint<'_>, begun: Incoming, moved_to: Option<String>) ->
         return Err(StoreError::out_of_use(to).into());
     }
     // An unfinished migration may be overwritten: it contains only data of the source.
-    if !unfinished && !target.contents(0).await?.is_empty() {
+    if !unfinished && !target.row_counts(0).await?.is_empty() {
         return Err(MigrationError::NotEmpty(to.name.to_owned()));
     }
-    target.begin_incoming(&begun).await?;
+    target.begin_migration(&begun).await?;
     target.commit().await?;
     Ok(begun)
 }
 
 /// Records the progress of the copy. Fails if the recorded progress is not `place`.
 async fn advance(
-    target: &mut Held<'_>,
+    target: &mut MigrationTransaction<'_>,
     to: Endpoint<'_>,
-    place: &Incoming,
-    next: &Incoming,
+    place: &IncomingMigration,
+    next: &IncomingMigration,
 ) -> Result<(), MigrationError> {
     if target.advance(place, next).await? { Ok(()) } else { Err(MigrationError::Disturbed(to.name.to_owned())) }
 }

@@ -103,7 +103,7 @@ impl Store {
     }
 
     /// Begins a transaction that is the only writer from its start.
-    async fn begin(&self) -> Result<Writing<'_>, StoreError> {
+    async fn begin(&self) -> Result<WriteTransaction<'_>, StoreError> {
         let (writing, state) = self.lock().await?;
         versions::check(&MIGRATIONS, state.try_get("needs")?, state.try_get("moved_to")?)?;
         Ok(writing)
@@ -111,7 +111,7 @@ impl Store {
 
     /// Begins a transaction like [`Self::begin`], but without time limits, for work on the whole store, and even if the store
     /// is out of use.
-    pub(super) async fn hold(&self) -> Result<Writing<'_>, StoreError> {
+    pub(super) async fn begin_unchecked(&self) -> Result<WriteTransaction<'_>, StoreError> {
         let (mut writing, _) = self.lock().await?;
         let no_time_limits = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0";
         writing.connection.execute(no_time_limits).await?;
@@ -119,13 +119,13 @@ impl Store {
     }
 
     /// Begins a transaction, and waits until it is the only writer.
-    async fn lock(&self) -> Result<(Writing<'_>, PgRow), StoreError> {
+    async fn lock(&self) -> Result<(WriteTransaction<'_>, PgRow), StoreError> {
         let mut connection = self.0.write.get().await?;
         // A commit must be durable when a logout is confirmed, regardless of the settings of the server and of a pooler.
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on;
                      SELECT needs, moved_to FROM state FOR UPDATE";
         let state = connection.fetch_one(begin).await?;
-        Ok((Writing { connection, notify: self.0.notifications.supported }, state))
+        Ok((WriteTransaction { connection, notify: self.0.notifications.supported }, state))
     }
 }
 
@@ -205,13 +205,13 @@ impl Reading<'_> {
 }
 
 /// A running transaction. If it is not committed, its connection is closed, which rolls it back.
-pub(super) struct Writing<'s> {
+pub(super) struct WriteTransaction<'s> {
     connection: PooledConnection<'s>,
     /// Whether to notify followers of the commit.
     notify: bool,
 }
 
-impl Writing<'_> {
+impl WriteTransaction<'_> {
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.connection.execute(if self.notify { NOTIFY_AND_COMMIT } else { "COMMIT" }).await?;
         self.connection.finish();

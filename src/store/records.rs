@@ -185,8 +185,8 @@ pub(crate) enum Revocation {
     /// Revokes all sessions of an account below this generation.
     Subject { sub: Box<str>, below: u64 },
     /// Revokes all sessions of a subject without an account in this store that begin before the commit. Only the transaction
-    /// can determine their generation. Until then, the pending entry refuses generations below `at_least`.
-    SubjectSoFar { sub: Box<str>, at_least: u64 },
+    /// can determine their generation. Until then, the pending entry refuses generations below `min_below`.
+    SubjectUntilCommit { sub: Box<str>, min_below: u64 },
 }
 
 /// Facts of a token that determine how long its revocation is kept.

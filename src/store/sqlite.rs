@@ -158,8 +158,8 @@ impl Store {
     }
 
     /// Begins a transaction that is the only writer from its start, so that it cannot fail later because of another writer.
-    async fn begin(&self) -> Result<Writing, StoreError> {
-        let mut writing = self.hold().await?;
+    async fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        let mut writing = self.begin_unchecked().await?;
         let query = sqlx::query_as("SELECT needs, moved_to FROM state");
         let (needs, moved_to) = query.fetch_one(&mut *writing.connection).await?;
         versions::check(&MIGRATIONS, needs, moved_to)?;
@@ -167,12 +167,12 @@ impl Store {
     }
 
     /// Begins a transaction like [`Self::begin`], even if the store is out of use.
-    pub(super) async fn hold(&self) -> Result<Writing, StoreError> {
+    pub(super) async fn begin_unchecked(&self) -> Result<WriteTransaction, StoreError> {
         // Checked first, because a new connection must not create a log next to another file at the path.
         self.files.check_for_commit().await?;
         let connection = self.write.acquire().await?;
         // The guard is created before BEGIN, because sqlx executes BEGIN even if this future is dropped.
-        let mut writing = Writing { connection, files: self.files.clone(), committed: false };
+        let mut writing = WriteTransaction { connection, files: self.files.clone(), committed: false };
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *writing.connection).await?;
         Ok(writing)
     }
@@ -232,13 +232,13 @@ impl Reading {
 /// A running transaction. Its connection is closed unless it is committed: after a failed COMMIT, SQLite may have rolled back
 /// or not, and closing is correct in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on
 /// it fails.)
-pub(super) struct Writing {
+pub(super) struct WriteTransaction {
     connection: PoolConnection<Sqlite>,
     files: Arc<Files>,
     committed: bool,
 }
 
-impl Writing {
+impl WriteTransaction {
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         self.files.check_for_commit().await?;
         sqlx::query("COMMIT").execute(&mut *self.connection).await?;
@@ -248,7 +248,7 @@ impl Writing {
     }
 }
 
-impl Drop for Writing {
+impl Drop for WriteTransaction {
     fn drop(&mut self) {
         if !self.committed {
             self.connection.close_on_drop();

@@ -1,8 +1,8 @@
 //! SQL statements that are the same for both engines.
 //!
 //! They are macros, because sqlx has different types for each engine, and generic functions over these types are unreadable.
-//! Each engine must have `reading` (returns a connection), `begin` (begins a transaction of the type `Writing`, which is the
-//! only writer until it ends), `Writing::add_entries` and `revocations::write`.
+//! Each engine must have `reading` (returns a connection), `begin` (begins a transaction of the type `WriteTransaction`, which is the
+//! only writer until it ends), `WriteTransaction::add_entries` and `revocations::write`.
 
 pub(super) mod accounts;
 pub(super) mod inspect;

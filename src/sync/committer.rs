@@ -1,11 +1,12 @@
 //! Group commit of revocations: one transaction commits the revocations of many requests
-//! ([PostgreSQL: `commit_delay`](https://www.postgresql.org/docs/current/wal-configuration.html) describes the technique).
+//! (the PostgreSQL documentation describes the technique at
+//! [`commit_delay`](https://www.postgresql.org/docs/current/wal-configuration.html)).
 //!
-//! Invariant: a logout is confirmed only after its revocation is on disk. A revocation is pending from the request on, so
-//! this process refuses the session at once, whether or not the commit succeeds. Each logout waits for a commit that contains
-//! its own revocation. A pending entry of another request does not count as success. A request that
-//! detects a copied session does not wait for a commit. If a commit fails, all its revocations are kept and stay in force,
-//! and the commit is repeated until it succeeds.
+//! Invariant: a logout is confirmed only after its revocation is on disk. A pending entry of another request is not sufficient.
+//!
+//! A caller first adds a pending entry to the revocation list. So this process refuses the session at once, even if the commit
+//! fails. A logout then waits until its revocation is committed. A request that detects a copied session does not wait. The
+//! revocations of a failed commit stay in force in this process, and are committed again until a commit succeeds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,21 +22,21 @@ use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::records::Revocation;
 
-/// Maximum number of revocations in one transaction.
+/// Number of revocations from which a transaction accepts no further request. The last request may exceed the number.
 const MAX_BATCH: usize = 1024;
-/// Maximum time that a request waits for its commit. After that, the request fails and the commit continues.
+/// Maximum time that a caller waits for its commit. After that, the caller receives an error, and the commit continues.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Delay between a failed commit and the next attempt.
+/// Maximum delay between a failed commit and the next attempt. A new request causes the next attempt at once.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Error for a revocation that is in force in this process, but not committed to the store.
+/// Error for a revocation that is in force in this process, and that may not be committed to the store yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the revocation was not committed to the database in time")]
 pub(crate) struct NotDurable;
 
 /// Revocations of one caller, and the channel for the result of their commit.
 struct Request {
-    revokes: Vec<Revocation>,
+    revocations: Vec<Revocation>,
     reply: oneshot::Sender<Result<(), NotDurable>>,
 }
 
@@ -43,11 +44,11 @@ struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Committer {
     list: Arc<RevocationList>,
-    /// Queue without a bound, because no revocation may be dropped. It contains at most one revocation for each live session.
+    /// Sender of the queue of requests. The queue is unbounded, because no revocation may be dropped.
     requests: mpsc::UnboundedSender<Request>,
-    /// Boot clock, in milliseconds, at the first attempt to commit the oldest revocation that is not in the store; 0 if the
-    /// store has all revocations.
-    unstored_since: Arc<AtomicU64>,
+    /// Time since which the store has lacked at least one revocation: the start of the first commit after the store last had all
+    /// of them. In milliseconds of the boot clock; 0 if no commit is in progress and no failed commit has to be repeated.
+    uncommitted_since: Arc<AtomicU64>,
 }
 
 impl Committer {
@@ -55,84 +56,87 @@ impl Committer {
     pub(crate) fn start(list: Arc<RevocationList>, store: Store) -> (Self, CommitTask) {
         let (requests, queue) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let unstored_since = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(run(list.clone(), store, queue, stopped, unstored_since.clone()));
-        (Self { list, requests, unstored_since }, CommitTask { stop: Some(stop), task })
+        let uncommitted_since = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(run(list.clone(), store, queue, stopped, uncommitted_since.clone()));
+        (Self { list, requests, uncommitted_since }, CommitTask { stop: Some(stop), task })
     }
 
-    /// Returns the time since the first attempt to commit the oldest uncommitted revocation, or `None` if the store has all
-    /// revocations.
+    /// Returns for how long the store has lacked at least one revocation, since the start of the first commit. Returns `None` if
+    /// no commit is in progress and no failed commit has to be repeated.
     #[cfg(feature = "server")]
-    pub(crate) fn unstored_for(&self, now: Now) -> Option<Duration> {
-        match self.unstored_since.load(Ordering::Relaxed) {
+    pub(crate) fn uncommitted_duration(&self, now: Now) -> Option<Duration> {
+        match self.uncommitted_since.load(Ordering::Relaxed) {
             0 => None,
-            since => Some(Duration::from_millis(milliseconds(now.boot).saturating_sub(since))),
+            since_millis => Some(Duration::from_millis(milliseconds(now.boot).saturating_sub(since_millis))),
         }
     }
 
-    /// Revokes at once, and waits until this process has committed the revocations.
+    /// Puts the revocations in force at once in this process, and waits until this process has committed them.
     ///
     /// # Errors
-    /// [`NotDurable`] if the commit does not succeed within [`COMMIT_TIMEOUT`].
-    pub(crate) async fn revoke(&self, revokes: Vec<Revocation>) -> Result<(), NotDurable> {
-        self.revoke_with(revokes, |_| ()).await
+    /// [`NotDurable`] if the first commit of the revocations fails, takes longer than [`COMMIT_TIMEOUT`], or cannot begin because
+    /// the task has ended.
+    pub(crate) async fn revoke(&self, revocations: Vec<Revocation>) -> Result<(), NotDurable> {
+        self.revoke_with(revocations, |_| ()).await
     }
 
-    /// Revokes at once, and does not wait for the commit. The revocation is committed like the others.
-    pub(crate) fn revoke_later(&self, revoke: Revocation) {
-        self.refuse(&revoke);
+    /// Puts the revocation in force at once in this process, and queues it for a commit. Does not wait for the commit.
+    pub(crate) fn revoke_later(&self, revocation: Revocation) {
+        self.add_pending(&revocation);
         let (reply, _) = oneshot::channel();
-        // Sending fails only if the task has ended, because the process is exiting. Then the revocation is lost with the process.
-        let _ = self.requests.send(Request { revokes: vec![revoke], reply });
+        // Sending fails only if the queue is closed, because the process is exiting. Then the revocation is not committed.
+        let _ = self.requests.send(Request { revocations: vec![revocation], reply });
     }
 
-    /// Revokes like [`Self::revoke`], and calls `on_new` for each new revocation: after it is in force in this process, and
-    /// before it is committed.
+    /// Revokes like [`Self::revoke`], and calls `on_new` for each new revocation. The call is made after the revocation is in
+    /// force in this process, and before it is committed.
     pub(crate) async fn revoke_with(
         &self,
-        revokes: Vec<Revocation>,
+        revocations: Vec<Revocation>,
         on_new: impl FnMut(&Revocation),
     ) -> Result<(), NotDurable> {
-        let revokes: Vec<Revocation> = revokes.into_iter().filter(|revoke| !is_durable(&self.list, revoke)).collect();
-        if revokes.is_empty() {
+        let revocations: Vec<Revocation> =
+            revocations.into_iter().filter(|revocation| !is_durable(&self.list, revocation)).collect();
+        if revocations.is_empty() {
             return Ok(());
         }
-        revokes.iter().filter(|revoke| self.refuse(revoke)).for_each(on_new);
-        let (reply, outcome) = oneshot::channel();
+        revocations.iter().filter(|revocation| self.add_pending(revocation)).for_each(on_new);
+        let (reply, commit_result) = oneshot::channel();
         let committed = async {
-            self.requests.send(Request { revokes, reply }).map_err(|_| NotDurable)?;
-            outcome.await.map_err(|_| NotDurable)?
+            self.requests.send(Request { revocations, reply }).map_err(|_| NotDurable)?;
+            commit_result.await.map_err(|_| NotDurable)?
         };
         tokio::time::timeout(COMMIT_TIMEOUT, committed).await.unwrap_or(Err(NotDurable))
     }
 
-    /// Adds a pending entry to the list. Returns whether the revocation is new. A revocation that was read from the log is
-    /// not new, although it is committed again.
-    fn refuse(&self, revoke: &Revocation) -> bool {
-        match revoke {
+    /// Adds a pending entry to the list. Returns whether the revocation is new. The revocation of a session is not new if
+    /// another process has committed it and this process has read it from the log. This process commits it again nevertheless.
+    fn add_pending(&self, revocation: &Revocation) -> bool {
+        match revocation {
             Revocation::Session { sid, token } => {
                 let is_refused = self.list.refuses_session(*sid);
                 let deadline = token.map_or(UnixTime(u64::MAX), |token| token.absolute_deadline);
                 self.list.add_pending(*sid, retention::pending_until(deadline)) && !is_refused
             }
-            Revocation::Subject { sub, below } | Revocation::SubjectSoFar { sub, at_least: below } => {
+            Revocation::Subject { sub, below } | Revocation::SubjectUntilCommit { sub, min_below: below } => {
                 self.list.add_pending_below(sub, *below)
             }
         }
     }
 }
 
-/// The task that commits revocations.
+/// Handle of the task that commits revocations, to stop it.
 #[derive(Debug)]
 pub(crate) struct CommitTask {
-    /// Signal to stop; `None` after it was sent.
+    /// Sender of the signal to stop; `None` after the signal was sent.
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 impl CommitTask {
-    /// Stops accepting requests, and repeats the commit of the waiting requests until it succeeds. Returns whether all of
-    /// them are on disk within `timeout`. It may be called again after it returned `false` or its future was dropped.
+    /// Stops accepting requests, and waits until the task has committed all queued revocations and those of failed commits.
+    /// Returns whether all of them are on disk within `timeout`. After a timeout, or if the future was dropped, the task
+    /// continues, and this function may be called again.
     pub(crate) async fn finish(&mut self, timeout: Duration) -> bool {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
@@ -141,50 +145,50 @@ impl CommitTask {
     }
 }
 
-/// Commits revocations until the task receives the signal to stop and has committed all of them.
+/// Runs the task: commits revocations until it has received the signal to stop and has committed all revocations.
 async fn run(
     list: Arc<RevocationList>,
     store: Store,
     mut queue: mpsc::UnboundedReceiver<Request>,
     mut stop: oneshot::Receiver<()>,
-    unstored_since: Arc<AtomicU64>,
+    uncommitted_since: Arc<AtomicU64>,
 ) {
-    // Revocations of failed commits. Their requests have received an error already.
+    // Revocations of failed commits. Callers that waited for them have received an error.
     let mut backlog: HashSet<Revocation> = HashSet::new();
     let mut is_failing = false;
     // Whether the queue is closed and empty.
     let mut is_drained = false;
     loop {
-        // Wait for a request, for the next attempt to commit the backlog, or for the signal to stop.
+        // Wait for a request, for the time of the next attempt to commit the backlog, or for the signal to stop.
         let delay = if is_failing { RETRY_DELAY } else { Duration::ZERO };
-        let first = tokio::select! {
-            next = queue.recv(), if !is_drained => { is_drained = next.is_none(); next }
+        let first_request = tokio::select! {
+            received = queue.recv(), if !is_drained => { is_drained = received.is_none(); received }
             () = tokio::time::sleep(delay), if !backlog.is_empty() => None,
             _ = &mut stop, if !queue.is_closed() => {
                 queue.close();
                 continue;
             }
         };
-        // Collect all waiting requests. They share one commit.
+        // Collect the queued requests until the batch is full. They share one commit.
         let mut batch = HashSet::new();
         let mut replies = Vec::new();
-        let mut next = first;
-        while let Some(Request { revokes, reply }) = next {
-            // The previous commit may have made some of them durable. A second entry would only make the log longer.
-            batch.extend(revokes.into_iter().filter(|revoke| !is_durable(&list, revoke)));
+        let mut next_request = first_request;
+        while let Some(Request { revocations, reply }) = next_request {
+            // An earlier commit may have made some of the revocations durable. A second entry would only make the log longer.
+            batch.extend(revocations.into_iter().filter(|revocation| !is_durable(&list, revocation)));
             replies.push(reply);
-            next = if batch.len() < MAX_BATCH { queue.try_recv().ok() } else { None };
+            next_request = if batch.len() < MAX_BATCH { queue.try_recv().ok() } else { None };
         }
-        // Fill the batch with revocations of failed commits.
+        // Fill the rest of the batch with revocations of failed commits.
         let capacity = MAX_BATCH.saturating_sub(batch.len());
         batch.extend(backlog.iter().take(capacity).cloned());
-        let revokes: Vec<Revocation> = batch.iter().cloned().collect();
-        if unstored_since.load(Ordering::Relaxed) == 0 {
-            unstored_since.store(milliseconds(Now::read().boot).max(1), Ordering::Relaxed);
+        let revocations: Vec<Revocation> = batch.iter().cloned().collect();
+        if uncommitted_since.load(Ordering::Relaxed) == 0 {
+            uncommitted_since.store(milliseconds(Now::read().boot).max(1), Ordering::Relaxed);
         }
-        let outcome = commit(&list, &store, &revokes).await;
+        let outcome = commit(&list, &store, &revocations).await;
         match &outcome {
-            Ok(()) => backlog.retain(|revoke| !batch.contains(revoke)),
+            Ok(()) => backlog.retain(|revocation| !batch.contains(revocation)),
             Err(error) => {
                 if !is_failing {
                     tracing::error!(
@@ -201,9 +205,9 @@ async fn run(
         }
         is_failing = outcome.is_err();
         if backlog.is_empty() {
-            unstored_since.store(0, Ordering::Relaxed);
+            uncommitted_since.store(0, Ordering::Relaxed);
         }
-        // Sending fails if the request has timed out. Its revocation is committed or kept nevertheless.
+        // Sending fails if the caller no longer waits. Its revocations are committed or in the backlog nevertheless.
         for reply in replies {
             let _ = reply.send(if is_failing { Err(NotDurable) } else { Ok(()) });
         }
@@ -213,15 +217,17 @@ async fn run(
     }
 }
 
-fn is_durable(list: &RevocationList, revoke: &Revocation) -> bool {
-    match revoke {
+/// Returns whether this process has committed the revocation, so that another commit is not necessary.
+fn is_durable(list: &RevocationList, revocation: &Revocation) -> bool {
+    match revocation {
         Revocation::Session { sid, .. } => list.is_durable(*sid),
         Revocation::Subject { sub, below } => list.is_durable_below(sub, *below),
-        // Each commit revokes all sessions up to its own time. So a new request needs a new commit.
-        Revocation::SubjectSoFar { .. } => false,
+        // A commit revokes only the sessions that began before the commit. So every new request needs a new commit.
+        Revocation::SubjectUntilCommit { .. } => false,
     }
 }
 
+/// Commits a batch to the store, and makes its entries durable in the list.
 async fn commit(list: &RevocationList, store: &Store, batch: &[Revocation]) -> Result<(), StoreError> {
     if !batch.is_empty() {
         let entries = store.revoke(batch).await?;
@@ -240,29 +246,32 @@ mod tests {
 
     #[tokio::test]
     async fn repeated_logouts_during_a_commit_add_no_rows() {
-        let home = tempfile::tempdir().expect("a directory");
+        let home = tempfile::tempdir().expect("the temporary directory is created");
         let url = StoreUrl::file(home.path().join("test.db"));
         let limits = Limits { connections: 1, statement_timeout: Duration::MAX, connect_timeout: Duration::MAX };
-        let (store, _) = Store::open_or_create(&url, limits).await.expect("a new database");
+        let (store, _) = Store::open_or_create(&url, limits).await.expect("the database is created");
         let freshness = Freshness { max_staleness: Duration::MAX, when_stale: WhenStale::Refuse };
         let list = Arc::new(RevocationList::new(freshness));
-        let (committer, _committing) = Committer::start(list, store.clone());
+        let (committer, _commit_task) = Committer::start(list, store.clone());
         let session = Revocation::Session { sid: Sid::random(), token: None };
         let account = Revocation::Subject { sub: "alice".into(), below: 2 };
         let log_out = || {
             let committer = committer.clone();
-            let revokes = vec![session.clone(), account.clone()];
-            tokio::spawn(async move { committer.revoke(revokes).await })
+            let revocations = vec![session.clone(), account.clone()];
+            tokio::spawn(async move { committer.revoke(revocations).await })
         };
-        let first = log_out();
-        let mut others = Vec::new();
-        while !first.is_finished() {
-            others.push(log_out());
+        let first_logout = log_out();
+        let mut later_logouts = Vec::new();
+        while !first_logout.is_finished() {
+            later_logouts.push(log_out());
             tokio::task::yield_now().await;
         }
-        for outcome in std::iter::once(first).chain(others) {
+        for outcome in std::iter::once(first_logout).chain(later_logouts) {
             assert_eq!(outcome.await.expect("the task does not panic"), Ok(()));
         }
-        assert_eq!(store.read_log(0, 10).await.expect("read").rows().expect("decoded").len(), 2);
+        assert_eq!(
+            store.read_log(0, 10).await.expect("the log is read").rows().expect("the rows are decoded").len(),
+            2
+        );
     }
 }

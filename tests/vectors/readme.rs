@@ -115,7 +115,7 @@ fn the_deterministic_form_token_is_as_specified() {
     let sid = [0xa5; 16];
     let mut block = sid.into();
     Aes256::new(&reference::purpose_key(&KEY, "form token mac").into()).encrypt_block(&mut block);
-    let expected = hex::of(&[&[1], &reference::kid(&KEY)[..], &sid, &block].concat());
+    let expected = hex::encode(&[&[1], &reference::kid(&KEY)[..], &sid, &block].concat());
     let token = sessions.deterministic_form_token(Sid::from_bytes(sid), NOW).expect("an active key");
     assert_eq!((token.expose(), token.expose().len()), (expected.as_bytes(), 82));
     assert_eq!(sessions.open_form_token(expected.as_bytes()), Some(FormBinding::Session(Sid::from_bytes(sid))));

@@ -146,7 +146,7 @@ pub(crate) fn verify(
         Err(Bad("expired", "absolute"))
     } else if now >= claims.idle_deadline {
         Err(Bad("expired", "idle"))
-    } else if revocations.sids.contains(&hex::of(&claims.sid)) {
+    } else if revocations.sids.contains(&hex::encode(&claims.sid)) {
         Err(Bad("revoked", "sid"))
     } else if revocations.subjects.iter().any(below) {
         Err(Bad("revoked", "account generation"))

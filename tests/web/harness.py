@@ -83,17 +83,17 @@ class Sealjar:
     def add_user(self, login: str, *arguments: str):
         self.command("users", "add", login, *arguments, stdin=PASSWORD + "\n")
 
-    def start(self, *settings: str, listen="", admin="", by=(), **options) -> "Sealjar":
+    def start(self, *settings: str, listen="", admin="", launcher=(), **options) -> "Sealjar":
         """Starts the server and waits until it listens.
 
-        `listen` and `admin` replace the addresses of its listeners. `by` is a command that executes the server in its own
+        `listen` and `admin` replace the addresses of its listeners. `launcher` is a command that executes the server in its own
         process, for example `setpriv`. `options` are those of `Popen`.
         """
         own = self.settings[1::2]
         listen = listen or f"127.0.0.1:{self.port}"
         admin = admin or f"127.0.0.1:{self.admin_port}"
         listeners = ["--listen", listen, "--admin-listen", admin]
-        command = [*by, self.binary, "serve", *listeners, *set_flags(*own, "log.format=json", *settings)]
+        command = [*launcher, self.binary, "serve", *listeners, *set_flags(*own, "log.format=json", *settings)]
         options = {"env": self._environment(), "stdin": subprocess.DEVNULL, **options}
         self.process = subprocess.Popen(command, cwd=self.home, stderr=subprocess.PIPE, text=True, **options)
         self.log = []

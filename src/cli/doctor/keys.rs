@@ -49,8 +49,8 @@ pub(super) fn check(config: &Config, now: UnixTime, report: &mut Report) -> Opti
             Err(reason) => {
                 let remedy = remedy(&path, &reason);
                 let found = match &reason {
-                    KeyFileError::Io(error) if let Some(denied) = AccessDenied::of(error) => {
-                        format!("key file {}: {}", path.display(), denied.found)
+                    KeyFileError::Io(error) if let Some(denied) = AccessDenied::find_in(error) => {
+                        format!("key file {}: {}", path.display(), denied.description)
                     }
                     _ => RingError::KeyFile { path, reason }.to_string(),
                 };
@@ -78,9 +78,9 @@ pub(super) fn check(config: &Config, now: UnixTime, report: &mut Report) -> Opti
 
 fn report_unreadable(directory: &Path, error: RingError, report: &mut Report) {
     if let RingError::Directory { source, .. } = &error
-        && let Some(denied) = AccessDenied::of(source)
+        && let Some(denied) = AccessDenied::find_in(source)
     {
-        let found = format!("cannot read the key directory {}: {}", directory.display(), denied.found);
+        let found = format!("cannot read the key directory {}: {}", directory.display(), denied.description);
         report.problem("keys.files", found, &*denied.remedy);
     } else {
         report.failure("keys.files", error.into(), "run doctor as the server's user, which must own the directory");
@@ -152,7 +152,7 @@ fn remedy(path: &Path, reason: &KeyFileError) -> String {
         KeyFileError::UntrustedDirectoryOwner { directory, trusted, .. } => {
             format!("if this is the intended key directory: chown {trusted} {}", shell_path(directory))
         }
-        KeyFileError::Io(error) if let Some(denied) = AccessDenied::of(error) => denied.remedy.clone(),
+        KeyFileError::Io(error) if let Some(denied) = AccessDenied::find_in(error) => denied.remedy.clone(),
         KeyFileError::Io(_) => "run doctor as the server's user, which must own the file".to_owned(),
         _ => "restore the file from a backup, or remove it; sessions of a removed key end".to_owned(),
     }

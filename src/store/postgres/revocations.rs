@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor, Row as _};
 
-use super::{Store, Writing, state};
+use super::{Store, WriteTransaction, state};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::revocation::{Entry, retention};
@@ -46,7 +46,7 @@ impl Store {
     }
 
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
-        let mut writing = self.hold().await?;
+        let mut writing = self.begin_unchecked().await?;
         for statement in [
             "UPDATE state SET moved_to = NULL, global_generation =
                 greatest(global_generation + 1, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))",
@@ -125,7 +125,7 @@ impl Store {
     }
 }
 
-impl Writing<'_> {
+impl WriteTransaction<'_> {
     /// Appends entries to the log as they are.
     pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let count = i64::try_from(entries.len()).map_err(|_| StoreError::Corrupt("more refusals than numbers"))?;

@@ -3,14 +3,14 @@
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Postgres, Row};
 
-use super::{MIGRATIONS, Store, Writing, has_tables, revocations};
+use super::{MIGRATIONS, Store, WriteTransaction, has_tables, revocations};
 use crate::account::{DisplayName, Email, LoginName, Profile, Roles};
 use crate::clock::UnixTime;
 use crate::id::Kid;
 use crate::revocation::Entry;
 use crate::store::error::StoreError;
 use crate::store::log::{self, signed, unsigned};
-use crate::store::migrate::state::{Contents, Counters, Incoming, LifetimeInUse, MigrationState};
+use crate::store::migrate::state::{Counters, IncomingMigration, LifetimeInUse, MigrationState, RowCounts};
 use crate::store::records::{
     Account, AccountChanged, Change, PasswordChanged, ProfileChange, ProfileChanged, Revocation, Tables,
 };
@@ -23,7 +23,7 @@ impl_accounts!(Store, PgConnection, PgRow);
 impl_inspect!(Store);
 impl_migrate!(
     Store,
-    Writing<'_>,
+    WriteTransaction<'_>,
     PgConnection,
     Postgres,
     "last_seq",

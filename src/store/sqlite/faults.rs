@@ -60,8 +60,8 @@ fn read_only_reason(path: &Path) -> Option<String> {
             Err(Errno::ROFS) => Some(": its file system is mounted read-only".to_owned()),
             Err(denied @ Errno::ACCESS) => {
                 let found = access_denied::explain(&path, Access::WRITE_OK, io::Error::from(denied));
-                Some(match AccessDenied::of(&found) {
-                    Some(denied) => format!(": {}; {}", denied.found, denied.remedy),
+                Some(match AccessDenied::find_in(&found) {
+                    Some(denied) => format!(": {}; {}", denied.description, denied.remedy),
                     None => format!(": {label}{} is not writable for this user", path.display()),
                 })
             }

@@ -72,7 +72,7 @@ mod tests {
         let subject = Entry::Subject { sub, below: i64::MAX.unsigned_abs(), expires_at: UnixTime(i64::MAX as u64) };
         let key = Entry::Key { kid: Kid::from_bytes(*b"\0\x01\x0a\xa0\xffABC") };
         let entries = [session.clone(), subject, key];
-        let mut writing = store.hold().await.expect("begun");
+        let mut writing = store.begin_unchecked().await.expect("begun");
         writing.add_entries(&entries).await.expect("written");
         writing.commit().await.expect("committed");
         for (from, limit, expected) in [(0, 10, 0..3), (0, 2, 0..2), (2, 2, 1..3), (3, 2, 2..3), (4, 2, 3..3)] {

@@ -4,7 +4,7 @@
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{Store, Writing, generation};
+use super::{Store, WriteTransaction, generation};
 use crate::clock::{CLOCK_SKEW, UnixTime};
 use crate::id::Kid;
 use crate::revocation::Entry;
@@ -46,7 +46,7 @@ impl Store {
     }
 
     pub(crate) async fn restored(&self) -> Result<(), StoreError> {
-        let mut transaction = self.hold().await?;
+        let mut transaction = self.begin_unchecked().await?;
         for statement in [
             "UPDATE state SET moved_to = NULL,
                 global_generation = max(global_generation + 1, CAST(unixepoch('subsec') * 1000 AS INTEGER))",
@@ -105,7 +105,7 @@ impl Store {
     }
 }
 
-impl Writing {
+impl WriteTransaction {
     /// Appends entries to the log as they are.
     pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO revocation (sid, sub, below, kid, expires_at) ");

@@ -18,7 +18,7 @@ macro_rules! impl_migrate {
                 migration_state(&mut self.connection).await
             }
 
-            pub(crate) async fn state_in_words(&mut self) -> Result<String, StoreError> {
+            pub(crate) async fn summary(&mut self) -> Result<String, StoreError> {
                 let query = sqlx::query_as(concat!(
                     "SELECT global_generation, pruned_through, clock_reached, ",
                     $last_seq,
@@ -43,7 +43,7 @@ macro_rules! impl_migrate {
                 ))
             }
 
-            pub(crate) async fn contents(&mut self, pruned_through: i64) -> Result<Contents, StoreError> {
+            pub(crate) async fn row_counts(&mut self, pruned_through: i64) -> Result<RowCounts, StoreError> {
                 let query = sqlx::query_as(
                     "SELECT (SELECT count(*) FROM account),
                             (SELECT count(*) FROM revocation WHERE expires_at >= $1)",
@@ -51,7 +51,7 @@ macro_rules! impl_migrate {
                 let counted = query.bind(pruned_through).fetch_one(&mut *self.connection).await?;
                 let (accounts, revocations): (i64, i64) = counted;
                 let count = |rows| usize::try_from(rows).map_err(|_| StoreError::Corrupt("negative count"));
-                Ok(Contents { accounts: count(accounts)?, revocations: count(revocations)? })
+                Ok(RowCounts { accounts: count(accounts)?, revocations: count(revocations)? })
             }
 
             pub(crate) async fn counters(&mut self) -> Result<Counters, StoreError> {
@@ -101,7 +101,7 @@ macro_rules! impl_migrate {
                 rows.iter().map(logged).collect()
             }
 
-            pub(crate) async fn begin_incoming(&mut self, incoming: &Incoming) -> Result<(), StoreError> {
+            pub(crate) async fn begin_migration(&mut self, incoming: &IncomingMigration) -> Result<(), StoreError> {
                 for statement in
                     ["DELETE FROM account", "DELETE FROM revocation", "DELETE FROM lifetime_in_use"]
                 {
@@ -112,8 +112,8 @@ macro_rules! impl_migrate {
                         finished = FALSE",
                 )
                 .bind(&incoming.source_id)
-                .bind(&incoming.source)
-                .bind(&incoming.state)
+                .bind(&incoming.source_address)
+                .bind(&incoming.source_summary)
                 .execute(&mut *self.connection)
                 .await?;
                 Ok(())
@@ -141,13 +141,13 @@ macro_rules! impl_migrate {
                 Ok(())
             }
 
-            pub(crate) async fn advance(&mut self, from: &Incoming, to: &Incoming) -> Result<bool, StoreError> {
+            pub(crate) async fn advance(&mut self, previous: &IncomingMigration, next: &IncomingMigration) -> Result<bool, StoreError> {
                 let query = sqlx::query(
                     "UPDATE migration SET last_account = $1, last_seq = $2, finished = $3
                      WHERE source_id = $4 AND last_account = $5 AND last_seq = $6 AND NOT finished",
                 );
-                let query = query.bind(&to.last_account).bind(to.last_seq).bind(to.finished);
-                let query = query.bind(&from.source_id).bind(&from.last_account).bind(from.last_seq);
+                let query = query.bind(&next.last_copied_sub).bind(next.last_copied_seq).bind(next.finished);
+                let query = query.bind(&previous.source_id).bind(&previous.last_copied_sub).bind(previous.last_copied_seq);
                 Ok(query.execute(&mut *self.connection).await?.rows_affected() == 1)
             }
 
@@ -195,12 +195,12 @@ macro_rules! impl_migrate {
             let row = query.fetch_one(connection).await?;
             let origin = (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
             let incoming = match origin {
-                (Some(source_id), Some(source), Some(state)) => Some(Incoming {
+                (Some(source_id), Some(source_address), Some(source_summary)) => Some(IncomingMigration {
                     source_id,
-                    source,
-                    state,
-                    last_account: row.try_get("last_account")?,
-                    last_seq: row.try_get("last_seq")?,
+                    source_address,
+                    source_summary,
+                    last_copied_sub: row.try_get("last_account")?,
+                    last_copied_seq: row.try_get("last_seq")?,
                     finished: row.try_get("finished")?,
                 }),
                 _ => None,
