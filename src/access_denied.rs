@@ -1,8 +1,7 @@
 //! Explanations for "Permission denied": which file or directory denies the access, and what the operator can do.
 //!
 //! The error of the operating system does not say which directory of the path denies the access. It also does not contain the
-//! owner and
-//! the mode of that directory, or the user of this process.
+//! owner and the mode of that directory, or the user of this process.
 
 use std::fs;
 use std::io;
@@ -37,9 +36,8 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     if error.raw_os_error() != Some(Errno::ACCESS.raw_os_error()) {
         return error;
     }
-    // Find the longest part of the path whose metadata can be read. This process can search every directory above this
-    // part. So
-    // only this part can deny the access; the next step checks whether it does.
+    // Find the longest part of the path whose metadata can be read. This process can search every directory above this part.
+    // So only this part can deny the access; the next step checks whether it does.
     //
     // The parent of a relative path with one component is empty. It means the current directory.
     let non_empty = |part: &Path| if part.as_os_str().is_empty() { Path::new(".").to_owned() } else { part.to_owned() };
@@ -56,9 +54,8 @@ pub(crate) fn explain(path: &Path, wanted: Access, error: io::Error) -> io::Erro
     let own_uid = rustix::process::geteuid().as_raw();
     let permitted_users = if owner_uid == 0 { "root".to_owned() } else { format!("the user {owner_uid} or root") };
     let quoted_path = shell_path(&candidate);
-    // If the file belongs to another user, the remedy contains no command. The path may be a system directory that
-    // the operator
-    // entered by mistake.
+    // If the file belongs to another user, the remedy contains no command. The path may be a system directory that the
+    // operator entered by mistake.
     let remedy = match (is_parent, owner_uid == own_uid) {
         (true, true) => format!("run: chmod u+x {quoted_path}"),
         (false, true) if metadata.is_dir() => format!("run: chmod u+rwx {quoted_path}"),

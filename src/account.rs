@@ -197,11 +197,10 @@ impl From<BadPassword> for BadField {
 
 /// A password in the normalised form that is hashed and compared. It is zeroed when dropped, and never printed.
 ///
-/// Keyboards and systems encode the same text with different code points, such as "\u{e4}" and "a\u{308}", and with
-/// different space characters. Therefore every space character is replaced by U+0020, and then the text is normalised to
-/// NFC.
-/// This is the profile `OpaqueString` of [RFC 8265 section 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2),
-/// except that no character is forbidden.
+/// Keyboards and systems encode the same text with different code points, such as "\u{e4}" and "a\u{308}", and with different
+/// space characters. Therefore every space character is replaced by U+0020, and then the text is normalised to NFC. This is
+/// the profile `OpaqueString` of [RFC 8265 section 4.2](https://www.rfc-editor.org/rfc/rfc8265#section-4.2), except that no
+/// character is forbidden.
 pub struct Password(Zeroizing<String>);
 
 impl Password {

@@ -84,8 +84,8 @@ hex_id!(
 );
 hex_id!(
     /// Id of the host or cookie domain of a session: the first 8 bytes of `SHA-256(host)`. The host is in lower case and
-    /// without a port, because cookies do not distinguish ports
-    /// ([RFC 6265 section 8.5](https://www.rfc-editor.org/rfc/rfc6265#section-8.5)).
+    /// without a port, because cookies do not distinguish ports ([RFC 6265 section
+    /// 8.5](https://www.rfc-editor.org/rfc/rfc6265#section-8.5)).
     Site, 8
 );
 

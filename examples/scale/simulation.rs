@@ -65,8 +65,7 @@ pub(crate) struct Peak {
     pub(crate) entries: usize,
     /// Number of entries in all lists.
     pub(crate) entries_in_all: usize,
-    /// Resident memory of the process, minus the memory with empty lists.
-    /// `None` if the system does not report it.
+    /// Resident memory of the process, minus the memory with empty lists. `None` if the system does not report it.
     pub(crate) bytes: Option<u64>,
 }
 

@@ -94,10 +94,9 @@ fn read_file(
     Ok(Assignment { text: Zeroizing::new(line.to_owned()), setting, source })
 }
 
-/// Returns whether Kubernetes sets this variable for a Service. It sets these variables in every pod, for each Service of
-/// the namespace (see
-/// [service links](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)). For a Service
-/// with the name `sealjar` or `sealjar-admin`, they have the prefix of the settings.
+/// Returns whether Kubernetes sets this variable for a Service. It sets these variables in every pod, for each Service of the
+/// namespace (see [service links](https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)).
+/// For a Service with the name `sealjar` or `sealjar-admin`, they have the prefix of the settings.
 ///
 /// A variable with two underscores in a row always belongs to a setting in a section. The variables of settings
 /// at the top level have names that no service link has.

@@ -1,5 +1,5 @@
-//! Finds the session cookie in the raw `Cookie` fields
-//! ([RFC 6265 section 5.4](https://www.rfc-editor.org/rfc/rfc6265#section-5.4)), by comparing bytes.
+//! Finds the session cookie in the raw `Cookie` fields ([RFC 6265 section
+//! 5.4](https://www.rfc-editor.org/rfc/rfc6265#section-5.4)), by comparing bytes.
 //!
 //! A request may have several fields, because HTTP/2 splits them. Other cookies may contain any byte. The name of the session
 //! cookie may occur more than once, because a sibling domain can set a cookie of that name.

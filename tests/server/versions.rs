@@ -11,7 +11,7 @@ const EXIT_CODE_IO: i32 = 74;
 async fn an_older_server_runs_on_newer_tables_until_they_forbid_it() {
     let home = Home::new();
     let server = home.start();
-    // The connections of the server to the database stay open, and cache the definitions of the structure of the tables before the change.
+    // The connections of the server to the database stay open, and cache the structure of the tables before the change.
     log_in_and_out(&server).await;
     let mut connection = database::open(&home, "sealjar.db").await;
     // Add the changes of a newer version: an entry in sqlx's table of migrations, and columns that this version does not have.

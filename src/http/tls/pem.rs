@@ -11,8 +11,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// DER tag of an ASN.1 sequence, with which certificates, keys and PKCS #12 files begin.
 const SEQUENCE: u8 = 0x30;
-/// DER encoding of the integer 3: the version at the start of a PKCS #12 sequence
-/// ([RFC 7292](https://www.rfc-editor.org/rfc/rfc7292#section-4)).
+/// DER encoding of the integer 3: the version at the start of a PKCS #12 sequence ([RFC
+/// 7292](https://www.rfc-editor.org/rfc/rfc7292#section-4)).
 const VERSION_3: [u8; 3] = [0x02, 0x01, 0x03];
 
 /// Content of a file that does not contain the expected certificate or key.
