@@ -49,7 +49,7 @@ async fn accounts_are_imported_all_or_none() {
         home.run(&["users", "import", "new.jsonl"])
     };
     let refused = import(&lines);
-    assert!(text(&refused.stderr).contains("line 1202: login: there is an account named alice already"));
+    assert!(text(&refused.stderr).contains("line 1202: login: the store already has an account named alice"));
     assert_eq!(database.sql("SELECT count(*) FROM account"), "1");
     lines.pop();
     let done = import(&lines);
