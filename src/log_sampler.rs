@@ -1,8 +1,8 @@
 //! Rate limit for log lines that any client can cause, for example with a request without a session, a replayed token or a
 //! connection.
 //!
-//! Each such log statement has its own sampler. The sampler passes a few lines per period and counts the others. The next line
-//! that passes has the number of these other lines in its field `left_out`.
+//! Each such log statement has its own sampler. The sampler is a rate limiter: it allows a few lines per period, and drops and
+//! counts all further lines. The next allowed line has the number of dropped lines in its field `left_out`.
 //!
 //! Invariant: code that handles requests logs only with [`sampled!`]. `tests/log_lines.rs` has the list of all other log
 //! statements, and for each the reason why an unauthenticated client cannot cause it.
@@ -30,7 +30,7 @@ macro_rules! sampled {
 }
 pub(crate) use sampled;
 
-/// Passes a number of lines in each period, and counts the others.
+/// Rate limiter that allows a number of lines in each period, and counts the dropped lines.
 #[derive(Debug)]
 pub(crate) struct LogSampler {
     lines_per_period: u32,
@@ -38,23 +38,25 @@ pub(crate) struct LogSampler {
     window: Mutex<Window>,
 }
 
+/// State of the current period.
 #[derive(Debug)]
 struct Window {
-    /// Boot clock at the first line of the current period, or `None` before the first line.
+    /// Time of the boot clock (`CLOCK_BOOTTIME`: the time since the system was started) at the first line of
+    /// the period, or `None` before the first line.
     began: Option<Duration>,
-    /// Number of lines that have passed in the current period.
+    /// Number of lines that were allowed in the current period.
     passed: u32,
-    /// Number of lines that were left out since the last line that passed.
+    /// Number of lines that were dropped since the last allowed line.
     left_out: u64,
 }
 
 impl LogSampler {
-    /// Creates a sampler that passes ten lines per second.
+    /// Creates a sampler that allows ten lines per second.
     pub(crate) const fn ten_per_second() -> Self {
         Self::new(10, Duration::from_secs(1))
     }
 
-    /// Creates a sampler that passes one line per minute. It is for conditions that last for a while.
+    /// Creates a sampler that allows one line per minute, for conditions that may last for minutes or longer.
     #[cfg(feature = "server")]
     pub(crate) const fn one_per_minute() -> Self {
         Self::new(1, Duration::from_secs(60))
@@ -64,8 +66,8 @@ impl LogSampler {
         Self { lines_per_period, period, window: Mutex::new(Window { began: None, passed: 0, left_out: 0 }) }
     }
 
-    /// Decides whether to log a line at `now`, a time of the boot clock. Returns the number of lines that were left out since
-    /// the last logged line, or `None` if this line is left out too.
+    /// Decides whether to log a line at `now`, a time of the boot clock. Returns the number of lines that were dropped since
+    /// the last allowed line, or `None` if this line must be dropped too.
     pub(crate) fn take(&self, now: Duration) -> Option<u64> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.began.is_none_or(|began| now.saturating_sub(began) >= self.period) {

@@ -1,5 +1,5 @@
-//! Fast writer of JSON objects, for responses on the fast path. Names are prepared at compile time. Texts without special
-//! characters are copied, and all others are escaped by `serde_json`.
+//! Fast writer of JSON objects, for responses on the fast path. Names are prepared at compile time. Strings without special
+//! characters are copied, and all other strings are escaped by `serde_json`.
 
 /// Name of a member, with the comma, quotes and colon around it. It contains no characters that need escaping. Created by
 /// [`name!`].
@@ -29,21 +29,21 @@ impl Object {
         &mut self.0
     }
 
-    /// Adds a text, and escapes it if necessary.
+    /// Adds a string, and escapes it if necessary.
     #[inline]
     pub(super) fn text(mut self, name: Name, text: &str) -> Self {
         push_text(self.begin_member(name), text);
         self
     }
 
-    /// Adds a text that needs no escaping, such as digits or base64url.
+    /// Adds a string that needs no escaping, such as digits or base64url.
     #[inline]
     pub(super) fn plain(mut self, name: Name, text: &[u8]) -> Self {
         push_quoted(self.begin_member(name), text);
         self
     }
 
-    /// Adds a list of texts.
+    /// Adds an array of strings.
     pub(super) fn list<'t>(mut self, name: Name, texts: impl Iterator<Item = &'t str>) -> Self {
         let out = self.begin_member(name);
         out.push(b'[');
@@ -87,7 +87,7 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
     if is_plain(text.as_bytes()) {
         push_quoted(out, text.as_bytes());
     } else {
-        serde_json::to_writer(out, text).expect("a text can be written to memory");
+        serde_json::to_writer(out, text).expect("writing a string to memory does not fail");
     }
 }
 
@@ -98,7 +98,7 @@ fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// Returns whether a text needs no escaping ([RFC 8259 section 7](https://www.rfc-editor.org/rfc/rfc8259#section-7)). Tests eight
+/// Returns whether a string needs no escaping ([RFC 8259 section 7](https://www.rfc-editor.org/rfc/rfc8259#section-7)). Tests eight
 /// bytes at a time.
 fn is_plain(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks();
@@ -109,16 +109,17 @@ fn is_plain(text: &[u8]) -> bool {
 
 /// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses two tests of [Bit
 /// Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord): for a zero byte, and for a byte below a
-/// limit. Both tests are exact for the word as a whole.
+/// limit. Each test may also mark a wrong byte
+/// next to a match, but never marks a byte in a word without a match.
 const fn is_plain_word(word: u64) -> bool {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    const TOP_BITS: u64 = EACH << 7;
+    const ONE_IN_EACH_BYTE: u64 = u64::from_ne_bytes([1; 8]);
+    const TOP_BITS: u64 = ONE_IN_EACH_BYTE << 7;
     const fn without_top_bit_and_below(word: u64, limit: u8) -> u64 {
-        word.wrapping_sub(EACH * limit as u64) & !word & TOP_BITS
+        word.wrapping_sub(ONE_IN_EACH_BYTE * limit as u64) & !word & TOP_BITS
     }
     let control = without_top_bit_and_below(word, b' ');
-    let quote = without_top_bit_and_below(word ^ (EACH * b'"' as u64), 1);
-    let backslash = without_top_bit_and_below(word ^ (EACH * b'\\' as u64), 1);
+    let quote = without_top_bit_and_below(word ^ (ONE_IN_EACH_BYTE * b'"' as u64), 1);
+    let backslash = without_top_bit_and_below(word ^ (ONE_IN_EACH_BYTE * b'\\' as u64), 1);
     (control | quote | backslash) == 0
 }
 

@@ -26,10 +26,10 @@ use crate::session::form::FormBinding;
 use crate::store::{Revocation, StoreError};
 use crate::web::cookie::CookieChange;
 
-/// Page to which the browser is redirected after a form with a session has changed the password.
+/// URL to which the browser is redirected after a user with a live session has changed the password in the form.
 const AFTER_CHANGE: &str = "/auth/status?password-changed";
 
-/// Handles `GET /auth/password`: the form.
+/// Handles `GET /auth/password`. Returns the page with the form.
 pub(crate) fn page(context: &Context) -> Result<Reply, Problem> {
     context.redirect_to_login(&ReturnUrl::own_page("/auth/password"), form(context, None))
 }
@@ -51,7 +51,8 @@ pub(crate) async fn password(context: &Context, request: &mut Request) -> Result
     }
 }
 
-/// Changes the password. Writes the values that a form without a session shows again after a failure into `values`.
+/// Changes the password. Stores the submitted values in `values`: after a failure, the form of a user without a session shows
+/// them again.
 async fn change(context: &Context, request: &mut Request, values: &mut FormValues) -> Result<Reply, Problem> {
     let submission = Submission::read(context, request).await?;
     *values = FormValues::of_submission(&submission, context);
@@ -73,15 +74,15 @@ async fn change(context: &Context, request: &mut Request, values: &mut FormValue
         User::Session(current) => SessionOptions { purpose, remember: current.remembered, app_data: &current.app_data },
         User::Named(_) => SessionOptions { purpose, remember, app_data: &[] },
     };
-    let (session, view) = start_session(context, &authenticated, options).await.inspect_err(|_| {
+    let (sealed_session, session_json) = start_session(context, &authenticated, options).await.inspect_err(|_| {
         audit::password_changed_without_session(&authenticated.account.sub, context.client());
     })?;
     let reply = match (submission.is_form(), &user) {
-        (false, _) => view,
+        (false, _) => session_json,
         (true, User::Session(_)) => Reply::see_other(AFTER_CHANGE),
         (true, User::Named(_)) => Reply::see_other(values.rd(&context.app.pages.home).as_str()),
     };
-    Ok(reply.cookie(CookieChange::Set(session)))
+    Ok(reply.cookie(CookieChange::Set(sealed_session)))
 }
 
 /// User whose password is changed.
@@ -92,7 +93,8 @@ enum User {
     Named(LoginName),
 }
 
-/// Checks that a form is bound to its session, or without a session to the login form cookie. JSON needs no such token.
+/// Checks the CSRF token of a form. With a session, the token must be bound to this session. With a login name in the form, it
+/// must be bound to the login form cookie. A JSON request needs no token.
 fn check_form(context: &Context, submission: &Submission) -> Result<(), Problem> {
     if submission.field("login").is_some() {
         return submission.check_sign_in_token(context);
@@ -128,8 +130,8 @@ async fn replace_password(
         Err(StoreError::NoSuchAccount(_)) => return Err(Problem::AccountChanged),
         Err(error) => {
             if matches!(error, StoreError::CommitTooLate) {
-                // The transaction took too long, and may still be committed. Then its revocation entry could expire before the
-                // last token that it must refuse. So the committer adds another entry.
+                // The transaction took too long, and may have been committed. In that case its revocation entry could expire
+                // before the last token that the entry must refuse. The committer therefore adds a later entry.
                 let below = authenticated.account.generation + 1;
                 let entry = Revocation::Subject { sub: authenticated.account.sub.as_str().into(), below };
                 let _ = app.committer.revoke(vec![entry]).await;
@@ -138,14 +140,14 @@ async fn replace_password(
         }
         Ok(changed) => changed,
     };
-    // The entry is committed. Adding it now is faster than waiting for the follower, which reads it from the log.
+    // The revocation entry is committed. Apply it in this process now, and do not wait until the follower reads it from the log.
     revocations.add_durable(&changed.ended);
     authenticated.account.generation = changed.generation;
     authenticated.account.must_change = false;
     Ok(())
 }
 
-/// Returns the form for the user of the live session.
+/// Returns the page with the form for a user who has a live session.
 fn form(context: &Context, problem: Option<Problem>) -> Result<Reply, Problem> {
     let now = context.now();
     context.with_session(context.site()?, now, |claims, _| {
@@ -163,8 +165,8 @@ pub(super) fn forced_change_page(
     problem: Option<Problem>,
 ) -> Result<Reply, Problem> {
     let LoginFormTokens { cookie, csrf_token } = LoginFormTokens::of(context)?;
-    let rd = values.rd(&context.app.pages.home);
-    let forced = ForcedChange { rd: rd.as_str(), remember: values.remember };
+    let return_url = values.rd(&context.app.pages.home);
+    let forced = ForcedChange { rd: return_url.as_str(), remember: values.remember };
     let errors = Errors::of(problem, context.texts());
     Ok(Reply::page(&errors.page(context, csrf_token.expose(), &values.login, Some(forced))).form_cookie(cookie))
 }

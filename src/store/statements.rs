@@ -8,5 +8,6 @@ pub(super) mod accounts;
 pub(super) mod inspect;
 pub(super) mod migrate;
 
-/// Maximum number of accounts in one statement. SQLite binds at most 32,766 values, and an account has ten.
+/// Maximum number of accounts in one statement. SQLite binds at most 32,766 values, and the insertion of an account
+/// binds ten values.
 pub(super) const MAX_ACCOUNTS: usize = 500;

@@ -18,7 +18,7 @@ async fn back_up(home: &Home) {
 
 /// Restores the copy, with the steps of `docs/backup.md`.
 fn restore_copy(home: &Home) {
-    fs::rename(home.path("copy.db"), home.path("sealjar.db")).expect("renames");
+    fs::rename(home.path("copy.db"), home.path("sealjar.db")).expect("the copy can be renamed");
     for file in ["sealjar.db-wal", "sealjar.db-shm"] {
         let _ = fs::remove_file(home.path(file));
     }
@@ -46,7 +46,7 @@ async fn sessions_revived_by_a_backup_end_and_accounts_can_log_in() {
     let server = home.start();
     let sessions = [live, ended, bob, bob_later, last];
     for session in &sessions {
-        assert_eq!(server.status(session).await, "200", "the backup revives this session");
+        assert_eq!(server.status(session).await, "200", "the session is valid with the restored database");
     }
     home.run_ok(&["store", "restored"]);
     for session in &sessions {
@@ -83,7 +83,7 @@ async fn a_token_of_a_later_generation_reveals_the_rollback() {
     server.kill();
     restore_copy(&home);
     let server = home.start();
-    assert_eq!(server.status(&first).await, "200", "the backup revives this session");
+    assert_eq!(server.status(&first).await, "200", "the restored database has no revocation of this session");
     assert_eq!(server.metric(ROLLED_BACK).await, 0.0, "no token has revealed the rollback yet");
     assert_eq!(server.status(&last).await, "200");
     reports_rollback_until_restored(&home, server).await;

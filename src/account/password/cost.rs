@@ -21,19 +21,23 @@ impl Cost {
     /// Pairs of memory in KiB and number of passes that OWASP recommends. All have about the same strength. See the
     /// [cheat sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id).
     const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::MIN_MEMORY_KIB, 5)];
-    /// Maximum memory of a stored hash. A higher value was written by mistake, or by an attacker with write access
+    /// Maximum memory that the check of a stored hash may use, whatever the configuration. A higher value was
+    /// written by mistake, or by an attacker with write access
     /// to the database.
     pub(super) const MAX_MEMORY_KIB: u32 = 1 << 18;
-    /// Maximum work of a stored hash, in blocks. See [`Self::work`].
+    /// Maximum work that the check of a stored hash may need, whatever the configuration; see [`Self::work`]. A hash with
+    /// more work is refused.
     pub(super) const MAX_WORK: u64 = 1 << 21;
+    /// Maximum number of lanes of a stored hash.
     const MAX_LANES: u32 = 16;
-    /// Number of [fractions](Self::fraction) that together have about the work of one hash.
+    /// Number of small hashes, each with the cost [`fraction`](Self::fraction), that together have about the work of one hash.
     const FRACTIONS_PER_HASH: u64 = 200;
-    /// Maximum work of a stored hash, as a multiple of the configured work. A hash with more work is replaced at the
-    /// next login.
+    /// Largest ratio of a stored hash's work to the configured work at which the hash is kept. A hash with more work is
+    /// replaced at the next login.
     const MAX_WORK_RATIO: u64 = 2;
 
-    /// Returns the number of blocks that are computed: memory times passes. The time of a hash is about proportional to it.
+    /// Returns the number of memory blocks that are computed: memory times passes. The time to compute a hash is roughly
+    /// proportional to this number.
     pub(super) fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
@@ -51,8 +55,10 @@ impl Cost {
         Self::OWASP.into_iter().any(|(memory_kib, passes)| self.memory_kib >= memory_kib && self.passes >= passes)
     }
 
-    /// Returns a small part of this cost. Several fractions extend the check of a weaker hash to the full time.
+    /// Returns the cost of a small hash, with a fraction of this cost's work. After the check of a weaker stored hash, such
+    /// small hashes are computed until the check has taken as long as one of this cost.
     pub(super) fn fraction(self) -> Self {
+        // Argon2 needs at least 8 KiB of memory for one lane.
         Self {
             memory_kib: (u32::try_from(self.work() / Self::FRACTIONS_PER_HASH).unwrap_or(u32::MAX))
                 .clamp(8, self.memory_kib),
@@ -136,7 +142,7 @@ mod tests {
             (40_000, 3, true),
             (20_000, 5, true),
             (40_001, 2, true),
-            // A hash with less memory is weaker against special hardware, even if it has more passes.
+            // A hash with less memory is weaker against attackers with GPUs or custom chips, even if it has more passes.
             (10_000, 4, true),
             (10_000, 20, true),
             (10_000, 2, true),

@@ -8,22 +8,22 @@ use super::pem::Content;
 use crate::access_denied::shell_path;
 use crate::bounded_file::ReadError;
 
-/// Reason why a certificate cannot be used.
+/// Error for a certificate or a private key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    /// A file cannot be read.
+    /// The file of the certificate or of the private key cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: ReadError },
-    /// A file does not contain a certificate in PEM.
+    /// The certificate file does not contain a usable certificate in PEM.
     #[error("{} has no certificate that can be used: {content}", path.display())]
     NoCertificate { path: PathBuf, content: Content },
-    /// A file does not contain a private key in PEM.
+    /// The key file does not contain a usable private key in PEM.
     #[error("{} has no private key that can be used: {content}", path.display())]
     NoKey { path: PathBuf, content: Content },
-    /// The private key belongs to none of the certificates.
+    /// The private key does not belong to any certificate in the certificate file.
     #[error("the private key in {} does not belong to the certificate in {}", private_key.display(), certificate.display())]
     Mismatch { certificate: PathBuf, private_key: PathBuf },
-    /// The private key belongs to a certificate that is not the first one.
+    /// The private key belongs to a certificate in the file, but not to the first certificate, which must be the server's.
     #[error(
         "the private key in {} belongs to certificate {number} in {}, and not to the first one",
         private_key.display(), certificate.display()

@@ -1,7 +1,8 @@
 //! Statements on accounts. A change that ends sessions raises the account's generation and writes the revocation in one
 //! transaction.
 
-/// Selects all columns of accounts that this version has, by name, because a newer version may add columns while this one runs.
+/// Selects the account columns that this version of the program uses. The columns are named, because a newer version of the
+/// program may add columns to the table while this version is still running. `clauses` is the end of the statement.
 macro_rules! select_accounts {
     ($clauses:literal) => {
         sqlx::query(concat!(
@@ -13,13 +14,15 @@ macro_rules! select_accounts {
     };
 }
 
-/// Implements methods that read and change accounts, for an engine.
+/// Implements methods that read and change accounts, for an engine. The arguments are the engine's types of the store, of the
+/// connection and of a row.
 macro_rules! impl_accounts {
     ($store:ident, $connection:ty, $row:ty) => {
         impl $store {
+            /// Adds one account. Fails if its login name is taken.
             pub(crate) async fn add_account(&self, account: &Account) -> Result<(), StoreError> {
                 let Account { sub, profile, password_hash, disabled, must_change, generation, created_at } = account;
-                let mut writing = self.begin().await?;
+                let mut transaction = self.begin().await?;
                 let added = sqlx::query(
                     "INSERT INTO account
                      (sub, login_name, display_name, email, roles, password_hash, must_change, disabled, generation, created_at)
@@ -35,142 +38,155 @@ macro_rules! impl_accounts {
                 .bind(disabled)
                 .bind(signed(*generation))
                 .bind(signed(created_at.0))
-                .execute(&mut *writing.connection)
+                .execute(&mut *transaction.connection)
                 .await;
                 match added {
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                         Err(StoreError::NameTaken(profile.login_name.to_string()))
                     }
                     Err(error) => Err(error.into()),
-                    Ok(_) => writing.commit().await,
+                    Ok(_) => transaction.commit().await,
                 }
             }
 
+            /// Adds all these accounts, or none of them if one cannot be added.
             pub(crate) async fn import(&self, accounts: &[Account]) -> Result<(), StoreError> {
-                let mut writing = self.begin().await?;
+                let mut transaction = self.begin().await?;
                 for batch in accounts.chunks(MAX_ACCOUNTS) {
-                    match writing.add_accounts(batch).await {
+                    match transaction.add_accounts(batch).await {
                         Err(StoreError::Failed(sqlx::Error::Database(error))) if error.is_unique_violation() => {
                             return Err(StoreError::AddedMeanwhile);
                         }
                         outcome => outcome?,
                     }
                 }
-                writing.commit().await
+                transaction.commit().await
             }
 
+            /// Returns the account with this login name.
             pub(crate) async fn account(&self, name: &LoginName) -> Result<Option<Account>, StoreError> {
-                let mut reading = self.reading().await?;
+                let mut reader = self.reading().await?;
                 let query = select_accounts!("WHERE login_name = $1").bind(name.as_str());
-                let row = query.fetch_optional(&mut *reading.connection).await?;
-                reading.finish();
+                let row = query.fetch_optional(&mut *reader.connection).await?;
+                reader.finish();
                 row.as_ref().map(account).transpose()
             }
 
+            /// Returns all accounts, sorted by login name.
             pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
-                let mut reading = self.reading().await?;
+                let mut reader = self.reading().await?;
                 let query = select_accounts!("ORDER BY login_name");
-                let rows = query.fetch_all(&mut *reading.connection).await?;
-                reading.finish();
+                let rows = query.fetch_all(&mut *reader.connection).await?;
+                reader.finish();
                 rows.iter().map(account).collect()
             }
 
+            /// Returns whether the store has at least one account.
             pub(crate) async fn has_accounts(&self) -> Result<bool, StoreError> {
-                let mut reading = self.reading().await?;
+                let mut reader = self.reading().await?;
                 let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)");
-                let found = query.fetch_one(&mut *reading.connection).await?;
-                reading.finish();
+                let found = query.fetch_one(&mut *reader.connection).await?;
+                reader.finish();
                 Ok(found)
             }
 
+            /// Makes a change to an account. Every change except `Change::Enable` also ends all sessions of the account. If the
+            /// change is already in force, nothing is written.
             pub(crate) async fn change_account(
                 &self,
                 name: &LoginName,
                 change: &Change,
                 now: UnixTime,
             ) -> Result<AccountChanged, StoreError> {
-                let mut writing = self.begin().await?;
+                let mut transaction = self.begin().await?;
                 let query = sqlx::query_as("SELECT sub, generation, roles, disabled FROM account WHERE login_name = $1");
-                let found = query.bind(name.as_str()).fetch_optional(&mut *writing.connection).await?;
+                let found = query.bind(name.as_str()).fetch_optional(&mut *transaction.connection).await?;
                 let (sub, generation, roles, disabled): (String, i64, String, bool) =
                     found.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
                 if change.is_in_force(&roles, disabled) {
-                    writing.commit().await?;
+                    transaction.commit().await?;
                     return Ok(AccountChanged { sub, is_different: false });
                 }
                 if !matches!(change, Change::Enable) {
                     let below = unsigned(generation)? + 1;
-                    let end = Revocation::Subject { sub: sub.as_str().into(), below };
-                    revocations::write(&mut writing.connection, &[end], now).await?;
+                    let revocation = Revocation::Subject { sub: sub.as_str().into(), below };
+                    revocations::write(&mut transaction.connection, &[revocation], now).await?;
                 }
-                apply(&mut writing.connection, &sub, change).await?;
-                writing.commit().await?;
+                apply(&mut transaction.connection, &sub, change).await?;
+                transaction.commit().await?;
                 Ok(AccountChanged { sub, is_different: true })
             }
 
+            /// Changes the names or the email address of an account, and ends all its sessions. If nothing differs, nothing is
+            /// written.
             pub(crate) async fn change_profile(
                 &self,
                 name: &LoginName,
                 change: &ProfileChange,
                 now: UnixTime,
             ) -> Result<ProfileChanged, StoreError> {
-                let mut writing = self.begin().await?;
+                let mut transaction = self.begin().await?;
                 let query = select_accounts!("WHERE login_name = $1").bind(name.as_str());
-                let row = query.fetch_optional(&mut *writing.connection).await?;
+                let row = query.fetch_optional(&mut *transaction.connection).await?;
                 let row = row.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
                 let Account { sub, profile: before, generation, .. } = account(&row)?;
                 let after = change.applied_to(&before);
                 if after == before {
-                    writing.commit().await?;
+                    transaction.commit().await?;
                     return Ok(ProfileChanged { sub, before, after });
                 }
-                let end = Revocation::Subject { sub: sub.as_str().into(), below: generation + 1 };
-                revocations::write(&mut writing.connection, &[end], now).await?;
+                let revocation = Revocation::Subject { sub: sub.as_str().into(), below: generation + 1 };
+                revocations::write(&mut transaction.connection, &[revocation], now).await?;
                 let query = sqlx::query(
                     "UPDATE account SET login_name = $2, display_name = $3, email = $4 WHERE sub = $1",
                 );
                 let query = query.bind(&sub).bind(after.login_name.as_str());
                 let query = query.bind(after.display_name.as_str()).bind(after.email.as_str());
-                match query.execute(&mut *writing.connection).await {
+                match query.execute(&mut *transaction.connection).await {
                     Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                         return Err(StoreError::NameTaken(after.login_name.to_string()));
                     }
                     outcome => outcome?,
                 };
-                writing.commit().await?;
+                transaction.commit().await?;
                 Ok(ProfileChanged { sub, before, after })
             }
 
+            /// Replaces the password hash of an account and ends all its sessions. Fails if the account was disabled, deleted or
+            /// changed since it was read.
             pub(crate) async fn change_own_password(
                 &self,
                 account: &Account,
                 hash: &str,
                 now: UnixTime,
             ) -> Result<PasswordChanged, StoreError> {
-                let mut writing = self.begin().await?;
+                let mut transaction = self.begin().await?;
                 let query = sqlx::query_scalar("SELECT generation FROM account WHERE sub = $1 AND NOT disabled");
-                let found: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *writing.connection).await?;
+                let found: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *transaction.connection).await?;
                 if found.map(unsigned).transpose()? != Some(account.generation) {
                     return Err(StoreError::NoSuchAccount(account.profile.login_name.to_string()));
                 }
                 let generation = account.generation + 1;
-                let end = Revocation::Subject { sub: account.sub.as_str().into(), below: generation };
-                let ended = revocations::write(&mut writing.connection, &[end], now).await?;
+                let revocation = Revocation::Subject { sub: account.sub.as_str().into(), below: generation };
+                let entries = revocations::write(&mut transaction.connection, &[revocation], now).await?;
                 let change = Change::Password { hash: hash.to_owned(), must_change: false };
-                apply(&mut writing.connection, &account.sub, &change).await?;
-                writing.commit().await?;
-                let ended = ended.into_iter().next().expect("one entry for the one revocation");
+                apply(&mut transaction.connection, &account.sub, &change).await?;
+                transaction.commit().await?;
+                let ended = entries.into_iter().next().expect("one revocation was written, so there is one entry");
                 Ok(PasswordChanged { generation, ended })
             }
 
+            /// Replaces the hash `old` of an account by `new`, which is a hash of the same password.
+            /// Does nothing if the stored hash is no longer `old`.
             pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
-                let mut writing = self.begin().await?;
+                let mut transaction = self.begin().await?;
                 let query = sqlx::query("UPDATE account SET password_hash = $1 WHERE sub = $2 AND password_hash = $3");
-                query.bind(new).bind(sub).bind(old).execute(&mut *writing.connection).await?;
-                writing.commit().await
+                query.bind(new).bind(sub).bind(old).execute(&mut *transaction.connection).await?;
+                transaction.commit().await
             }
         }
 
+        /// Writes the changed columns of the account with this subject.
         async fn apply(connection: &mut $connection, sub: &str, change: &Change) -> Result<(), StoreError> {
             let query = match change {
                 Change::Password { hash, must_change } => {
@@ -191,6 +207,7 @@ macro_rules! impl_accounts {
             Ok(())
         }
 
+        /// Parses a row of [`select_accounts`].
         fn account(row: &$row) -> Result<Account, StoreError> {
             const CORRUPT: StoreError = StoreError::Corrupt("invalid name, email address or role of an account");
             let text = |column: &'static str| row.try_get::<String, _>(column);

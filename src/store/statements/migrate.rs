@@ -1,23 +1,33 @@
 //! Statements of a migration from one store to another.
 
-/// Implements the steps of a migration for an engine's transaction. Its arguments are types of the engine, an expression for
-/// the last number of the log, and a statement that raises this number.
+/// Implements the steps of a migration for the store and the write transaction of an engine. Arguments:
+///
+/// - `store`: type of the store.
+/// - `transaction`: type of the write transaction.
+/// - `connection`: type of the connection.
+/// - `database`: sqlx's type of the database.
+/// - `last_seq`: SQL expression for the highest sequence number that the revocation log has used.
+/// - `raise_last_seq`: SQL statement that raises this number to `$1`, unless it is already higher.
 macro_rules! impl_migrate {
-    ($store:ident, $writing:ty, $connection:ty, $database:ty, $last_seq:literal, $raise_last_seq:literal) => {
+    ($store:ident, $transaction:ty, $connection:ty, $database:ty, $last_seq:literal, $raise_last_seq:literal) => {
         impl $store {
+            /// Returns the state of the store (source or target) in migrations.
             pub(crate) async fn migration_state(&self) -> Result<MigrationState, StoreError> {
-                let mut reading = self.reading().await?;
-                let state = migration_state(&mut reading.connection).await?;
-                reading.finish();
+                let mut reader = self.reading().await?;
+                let state = migration_state(&mut reader.connection).await?;
+                reader.finish();
                 Ok(state)
             }
         }
 
-        impl $writing {
+        impl $transaction {
+            /// Returns the state of the store (source or target) in migrations, as this transaction reads it.
             pub(crate) async fn migration_state(&mut self) -> Result<MigrationState, StoreError> {
                 migration_state(&mut self.connection).await
             }
 
+            /// Returns a summary of the source as text. A resumed migration compares it for equality with the summary of the
+            /// first attempt. If the two texts differ, the source was changed in between.
             pub(crate) async fn summary(&mut self) -> Result<String, StoreError> {
                 let query = sqlx::query_as(concat!(
                     "SELECT global_generation, pruned_through, clock_reached, ",
@@ -43,17 +53,20 @@ macro_rules! impl_migrate {
                 ))
             }
 
+            /// Counts the accounts, and the log rows that did not expire before `pruned_through`. On the source, these are the
+            /// rows that a migration copies.
             pub(crate) async fn row_counts(&mut self, pruned_through: i64) -> Result<RowCounts, StoreError> {
                 let query = sqlx::query_as(
                     "SELECT (SELECT count(*) FROM account),
                             (SELECT count(*) FROM revocation WHERE expires_at >= $1)",
                 );
-                let counted = query.bind(pruned_through).fetch_one(&mut *self.connection).await?;
-                let (accounts, revocations): (i64, i64) = counted;
-                let count = |rows| usize::try_from(rows).map_err(|_| StoreError::Corrupt("negative count"));
-                Ok(RowCounts { accounts: count(accounts)?, revocations: count(revocations)? })
+                let row = query.bind(pruned_through).fetch_one(&mut *self.connection).await?;
+                let (accounts, revocations): (i64, i64) = row;
+                let to_usize = |count| usize::try_from(count).map_err(|_| StoreError::Corrupt("negative count"));
+                Ok(RowCounts { accounts: to_usize(accounts)?, revocations: to_usize(revocations)? })
             }
 
+            /// Returns the counters of the source.
             pub(crate) async fn counters(&mut self) -> Result<Counters, StoreError> {
                 let query = sqlx::query_as(concat!(
                     "SELECT global_generation, pruned_through, clock_reached, ",
@@ -65,6 +78,7 @@ macro_rules! impl_migrate {
                 Ok(Counters { global_generation, pruned_through, clock_reached, last_seq })
             }
 
+            /// Returns all recorded session lifetimes of the source.
             pub(crate) async fn lifetimes(&mut self) -> Result<Vec<LifetimeInUse>, StoreError> {
                 let query = sqlx::query_as(
                     "SELECT remembered, idle_secs, absolute_secs, lag_secs, fail_open, used_until FROM lifetime_in_use",
@@ -72,12 +86,15 @@ macro_rules! impl_migrate {
                 Ok(query.fetch_all(&mut *self.connection).await?)
             }
 
+            /// Returns at most `limit` accounts of the source, in the order of `sub`, whose `sub` is greater than the given one.
             pub(crate) async fn accounts_after(&mut self, sub: &str, limit: i64) -> Result<Vec<Account>, StoreError> {
                 let query = select_accounts!("WHERE sub > $1 ORDER BY sub LIMIT $2");
                 let query = query.bind(sub).bind(limit);
                 query.fetch_all(&mut *self.connection).await?.iter().map(account).collect()
             }
 
+            /// Returns at most `limit` log entries of the source with a number above `seq`, each with its number. Entries that
+            /// expired before `pruned_through` are skipped.
             pub(crate) async fn log_after(
                 &mut self,
                 seq: i64,
@@ -90,7 +107,7 @@ macro_rules! impl_migrate {
                 );
                 let query = query.bind(seq).bind(pruned_through).bind(limit);
                 let rows = query.fetch_all(&mut *self.connection).await?;
-                let logged = |row: &<$database as sqlx::Database>::Row| {
+                let numbered_entry = |row: &<$database as sqlx::Database>::Row| {
                     let sid = row.try_get(1)?;
                     let sub = row.try_get(2)?;
                     let below = row.try_get(3)?;
@@ -98,9 +115,10 @@ macro_rules! impl_migrate {
                     let expires_at = row.try_get(5)?;
                     Ok((row.try_get(0)?, log::Row { sid, sub, below, kid, expires_at }.entry()?))
                 };
-                rows.iter().map(logged).collect()
+                rows.iter().map(numbered_entry).collect()
             }
 
+            /// Deletes all accounts, log rows and recorded lifetimes of the target, and records that the migration has begun.
             pub(crate) async fn begin_migration(&mut self, incoming: &IncomingMigration) -> Result<(), StoreError> {
                 for statement in
                     ["DELETE FROM account", "DELETE FROM revocation", "DELETE FROM lifetime_in_use"]
@@ -119,6 +137,7 @@ macro_rules! impl_migrate {
                 Ok(())
             }
 
+            /// Inserts accounts into the target. Fails if a login name or a subject already exists.
             pub(crate) async fn add_accounts(&mut self, accounts: &[Account]) -> Result<(), StoreError> {
                 let mut insert = sqlx::QueryBuilder::<$database>::new(
                     "INSERT INTO account
@@ -141,6 +160,8 @@ macro_rules! impl_migrate {
                 Ok(())
             }
 
+            /// Records the progress `next` in the target. Returns `false`, and changes nothing, if the recorded progress is not
+            /// `previous` or the migration has finished: another process has then changed the target.
             pub(crate) async fn advance(&mut self, previous: &IncomingMigration, next: &IncomingMigration) -> Result<bool, StoreError> {
                 let query = sqlx::query(
                     "UPDATE migration SET last_account = $1, last_seq = $2, finished = $3
@@ -151,6 +172,7 @@ macro_rules! impl_migrate {
                 Ok(query.execute(&mut *self.connection).await?.rows_affected() == 1)
             }
 
+            /// Sets the counters of the target to those of the source.
             pub(crate) async fn set_counters(&mut self, counters: Counters) -> Result<(), StoreError> {
                 let Counters { global_generation, pruned_through, clock_reached, last_seq } = counters;
                 sqlx::query($raise_last_seq).bind(last_seq).execute(&mut *self.connection).await?;
@@ -163,6 +185,7 @@ macro_rules! impl_migrate {
                 Ok(())
             }
 
+            /// Adds the recorded session lifetimes of the source to the target.
             pub(crate) async fn set_lifetimes(&mut self, lifetimes: &[LifetimeInUse]) -> Result<(), StoreError> {
                 for (remembered, idle, absolute, lag, fail_open, until) in lifetimes {
                     sqlx::query(
@@ -182,19 +205,23 @@ macro_rules! impl_migrate {
                 Ok(())
             }
 
+            /// Records in the source that its contents were moved to the store with the address `to`.
             pub(crate) async fn mark_moved(&mut self, to: &str) -> Result<(), StoreError> {
                 sqlx::query("UPDATE state SET moved_to = $1").bind(to).execute(&mut *self.connection).await?;
                 Ok(())
             }
         }
 
+        /// Reads the state of a store in migrations. The tables `migration` and `state` have one row each,
+        /// so their cross join also
+        /// has one row.
         async fn migration_state(connection: &mut $connection) -> Result<MigrationState, StoreError> {
             let query = sqlx::query("SELECT store_id, source_id, source, source_state, last_account, migration.last_seq, finished, moved_to
                  FROM migration, state",
             );
             let row = query.fetch_one(connection).await?;
-            let origin = (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
-            let incoming = match origin {
+            let source = (row.try_get("source_id")?, row.try_get("source")?, row.try_get("source_state")?);
+            let incoming = match source {
                 (Some(source_id), Some(source_address), Some(source_summary)) => Some(IncomingMigration {
                     source_id,
                     source_address,
