@@ -107,10 +107,9 @@ fn is_plain(text: &[u8]) -> bool {
     words.iter().chain([&last]).all(|word| is_plain_word(u64::from_ne_bytes(*word)))
 }
 
-/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses two tests of [Bit
-/// Twiddling Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord): for a zero byte, and for a byte below a
-/// limit. Each test may also mark a wrong byte
-/// next to a match, but never marks a byte in a word without a match.
+/// Returns whether none of the eight bytes is a control character, a quote or a backslash. Uses two tests of [Bit Twiddling
+/// Hacks](https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord): for a zero byte, and for a byte below a limit.
+/// Each test may also mark a wrong byte next to a match, but never marks a byte in a word without a match.
 const fn is_plain_word(word: u64) -> bool {
     const ONE_IN_EACH_BYTE: u64 = u64::from_ne_bytes([1; 8]);
     const TOP_BITS: u64 = ONE_IN_EACH_BYTE << 7;

@@ -7,9 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// listener one accepted connection that waits for the connection limit.
 const RESERVED_FILES: u64 = 64;
 
-/// Raises the soft limit of open files, which is in force, to the hard limit, which is its maximum. Returns the
-/// maximum number of connections for each of the two
-/// listeners: `wanted`, or a lower number if the limit is too low.
+/// Raises the soft limit of open files, which is in force, to the hard limit, which is its maximum. Returns the maximum
+/// number of connections for each of the two listeners: `wanted`, or a lower number if the limit is too low.
 pub(super) fn raise_limit(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

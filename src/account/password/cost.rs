@@ -21,11 +21,10 @@ impl Cost {
     /// Pairs of memory in KiB and number of passes that OWASP recommends. All have about the same strength. See the
     /// [cheat sheet](https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id).
     const OWASP: [(u32, u32); 5] = [(47_104, 1), (19_456, 2), (12_288, 3), (9_216, 4), (Self::MIN_MEMORY_KIB, 5)];
-    /// Maximum memory that the check of a stored hash may use, whatever the configuration. A higher value was
-    /// written by mistake, or by an attacker with write access
-    /// to the database.
+    /// Maximum memory that the check of a stored hash may use with any configuration. A higher value was written by mistake,
+    /// or by an attacker with write access to the database.
     pub(super) const MAX_MEMORY_KIB: u32 = 1 << 18;
-    /// Maximum work that the check of a stored hash may need, whatever the configuration; see [`Self::work`]. A hash with
+    /// Maximum work that the check of a stored hash may need with any configuration; see [`Self::work`]. A hash with
     /// more work is refused.
     pub(super) const MAX_WORK: u64 = 1 << 21;
     /// Maximum number of lanes of a stored hash.

@@ -212,9 +212,8 @@ macro_rules! impl_migrate {
             }
         }
 
-        /// Reads the state of a store in migrations. The tables `migration` and `state` have one row each,
-        /// so their cross join also
-        /// has one row.
+        /// Reads the state of a store in migrations. The tables `migration` and `state` have one row each, so their cross
+        /// join also has one row.
         async fn migration_state(connection: &mut $connection) -> Result<MigrationState, StoreError> {
             let query = sqlx::query("SELECT store_id, source_id, source, source_state, last_account, migration.last_seq, finished, moved_to
                  FROM migration, state",
