@@ -1,7 +1,8 @@
 //! Statements on accounts. A change that ends sessions raises the account's generation and writes the revocation in one
 //! transaction.
 
-/// Selects all columns of accounts that this version has, by name, because a newer version may add columns while this one runs.
+/// Selects the columns of accounts that this version of Sealjar uses. It names them, because a newer version may add columns
+/// while this version is running.
 macro_rules! select_accounts {
     ($clauses:literal) => {
         sqlx::query(concat!(
@@ -78,9 +79,9 @@ macro_rules! impl_accounts {
             pub(crate) async fn has_accounts(&self) -> Result<bool, StoreError> {
                 let mut reading = self.reading().await?;
                 let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)");
-                let found = query.fetch_one(&mut *reading.connection).await?;
+                let has_accounts = query.fetch_one(&mut *reading.connection).await?;
                 reading.finish();
-                Ok(found)
+                Ok(has_accounts)
             }
 
             pub(crate) async fn change_account(
@@ -91,17 +92,17 @@ macro_rules! impl_accounts {
             ) -> Result<AccountChanged, StoreError> {
                 let mut writing = self.begin().await?;
                 let query = sqlx::query_as("SELECT sub, generation, roles, disabled FROM account WHERE login_name = $1");
-                let found = query.bind(name.as_str()).fetch_optional(&mut *writing.connection).await?;
+                let row = query.bind(name.as_str()).fetch_optional(&mut *writing.connection).await?;
                 let (sub, generation, roles, disabled): (String, i64, String, bool) =
-                    found.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
+                    row.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
                 if change.is_in_force(&roles, disabled) {
                     writing.commit().await?;
                     return Ok(AccountChanged { sub, is_different: false });
                 }
                 if !matches!(change, Change::Enable) {
                     let below = unsigned(generation)? + 1;
-                    let end = Revocation::Subject { sub: sub.as_str().into(), below };
-                    revocations::write(&mut writing.connection, &[end], now).await?;
+                    let revocation = Revocation::Subject { sub: sub.as_str().into(), below };
+                    revocations::write(&mut writing.connection, &[revocation], now).await?;
                 }
                 apply(&mut writing.connection, &sub, change).await?;
                 writing.commit().await?;
@@ -124,8 +125,8 @@ macro_rules! impl_accounts {
                     writing.commit().await?;
                     return Ok(ProfileChanged { sub, before, after });
                 }
-                let end = Revocation::Subject { sub: sub.as_str().into(), below: generation + 1 };
-                revocations::write(&mut writing.connection, &[end], now).await?;
+                let revocation = Revocation::Subject { sub: sub.as_str().into(), below: generation + 1 };
+                revocations::write(&mut writing.connection, &[revocation], now).await?;
                 let query = sqlx::query(
                     "UPDATE account SET login_name = $2, display_name = $3, email = $4 WHERE sub = $1",
                 );
@@ -149,17 +150,18 @@ macro_rules! impl_accounts {
             ) -> Result<PasswordChanged, StoreError> {
                 let mut writing = self.begin().await?;
                 let query = sqlx::query_scalar("SELECT generation FROM account WHERE sub = $1 AND NOT disabled");
-                let found: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *writing.connection).await?;
-                if found.map(unsigned).transpose()? != Some(account.generation) {
+                let current: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *writing.connection).await?;
+                // The generation grows with each change that ends sessions.
+                if current.map(unsigned).transpose()? != Some(account.generation) {
                     return Err(StoreError::NoSuchAccount(account.profile.login_name.to_string()));
                 }
                 let generation = account.generation + 1;
-                let end = Revocation::Subject { sub: account.sub.as_str().into(), below: generation };
-                let ended = revocations::write(&mut writing.connection, &[end], now).await?;
+                let revocation = Revocation::Subject { sub: account.sub.as_str().into(), below: generation };
+                let ended = revocations::write(&mut writing.connection, &[revocation], now).await?;
                 let change = Change::Password { hash: hash.to_owned(), must_change: false };
                 apply(&mut writing.connection, &account.sub, &change).await?;
                 writing.commit().await?;
-                let ended = ended.into_iter().next().expect("one entry for the one revocation");
+                let ended = ended.into_iter().next().expect("`write` returns one entry for each revocation");
                 Ok(PasswordChanged { generation, ended })
             }
 
@@ -171,6 +173,7 @@ macro_rules! impl_accounts {
             }
         }
 
+        /// Updates the columns of an account, or deletes the account. Does not end sessions.
         async fn apply(connection: &mut $connection, sub: &str, change: &Change) -> Result<(), StoreError> {
             let query = match change {
                 Change::Password { hash, must_change } => {
@@ -191,6 +194,7 @@ macro_rules! impl_accounts {
             Ok(())
         }
 
+        /// Decodes a row of the table `account`.
         fn account(row: &$row) -> Result<Account, StoreError> {
             const CORRUPT: StoreError = StoreError::Corrupt("invalid name, email address or role of an account");
             let text = |column: &'static str| row.try_get::<String, _>(column);
