@@ -3,8 +3,8 @@
 //!
 //! There are two engines: SQLite, embedded, for one machine; and PostgreSQL, which several nodes share.
 //!
-//! Invariant: both engines allow one writer of the log at a time. So the numbers of the log's rows grow in the order of the
-//! commits, and a follower of the log does not miss a row.
+//! Invariant: each engine allows only one writer of the log at a time. The numbers of the log's rows therefore increase in
+//! the order of the commits, and a follower of the log does not miss a row.
 
 pub(crate) mod backup;
 #[cfg(test)]
@@ -45,14 +45,14 @@ pub(crate) use postgres::pool::Limits;
 pub(crate) use records::{Account, Revocation, State};
 pub(crate) use url::StoreUrl;
 
-/// An open store.
+/// Open store, with either engine. Clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
     Sqlite(sqlite::Store),
     Postgres(postgres::Store),
 }
 
-/// Calls the same method of either engine.
+/// Calls the same method of either engine. SQLite's errors are explained, and PostgreSQL's calls have a time limit.
 macro_rules! call {
     ($store:expr, $engine:ident => $call:expr) => {
         match $store {
@@ -87,8 +87,7 @@ impl Store {
         }
     }
 
-    /// Opens a database even if it is out of use, because it was migrated to another or because a migration to it is
-    /// unfinished.
+    /// Opens an existing database like [`Self::open`], even if it is out of use; see [`Self::check_in_use`].
     pub(crate) async fn open_in_any_state(
         url: &StoreUrl,
         limits: Limits,
@@ -122,11 +121,13 @@ impl Store {
         }
     }
 
-    /// Returns an error if the store is out of use: it was migrated to another, or a migration to it is unfinished.
+    /// Returns an error if the store is out of use: its contents were migrated to another store, it is a backup, or a
+    /// migration to it is unfinished.
     pub(crate) async fn check_in_use(&self) -> Result<(), StoreError> {
         self.migration_state().await?.check_in_use()
     }
 
+    /// Returns the state of this store with respect to migrations.
     async fn migration_state(&self) -> Result<MigrationState, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.explain(engine.migration_state().await),
@@ -139,7 +140,7 @@ impl Store {
         StoreCall::State.measure(async { call!(self, engine => engine.state()) }).await
     }
 
-    /// Returns the generation for a session that begins now for a subject without an account in this store.
+    /// Returns the generation for a new session of a subject that has no account in this store.
     ///
     /// It grows with every committed revocation. It is never lower than a generation that was returned before, by this store
     /// or by a lost or migrated store that it replaces.
@@ -190,8 +191,8 @@ impl Store {
 
     /// Changes an account, unless it already has the new value; see [`Change`].
     pub(crate) async fn change_account(&self, name: &LoginName, change: &Change) -> Result<AccountChanged, StoreError> {
-        let began = Now::read();
-        in_time(began, call!(self, engine => engine.change_account(name, change, began.wall)))
+        let started = Now::read();
+        in_time(started, call!(self, engine => engine.change_account(name, change, started.wall)))
     }
 
     /// Changes the names and the email address of an account, and ends all its sessions, because they contain the old ones.
@@ -201,38 +202,39 @@ impl Store {
         name: &LoginName,
         change: &ProfileChange,
     ) -> Result<ProfileChanged, StoreError> {
-        let began = Now::read();
-        in_time(began, call!(self, engine => engine.change_profile(name, change, began.wall)))
+        let started = Now::read();
+        in_time(started, call!(self, engine => engine.change_profile(name, change, started.wall)))
     }
 
-    /// Replaces the password of an account and ends all its sessions. It fails if the account has changed since it was read.
+    /// Replaces the password of an account and ends all its sessions. Fails if the account's generation has changed since
+    /// `account` was read, or if the account is disabled or deleted.
     pub(crate) async fn change_own_password(
         &self,
         account: &Account,
         hash: &str,
     ) -> Result<PasswordChanged, StoreError> {
-        let began = Now::read();
-        in_time(began, call!(self, engine => engine.change_own_password(account, hash, began.wall)))
+        let started = Now::read();
+        in_time(started, call!(self, engine => engine.change_own_password(account, hash, started.wall)))
     }
 
-    /// Replaces a password hash with another hash of the same password, if the stored hash is still `old`. It ends no session.
+    /// Replaces a password hash with another hash of the same password, if the stored hash is still `old`. No session ends.
     pub(crate) async fn rehash(&self, sub: &str, old: &str, new: &str) -> Result<(), StoreError> {
         call!(self, engine => engine.rehash(sub, old, new))
     }
 
-    /// Commits a batch of revocations in one transaction. They are on disk when this returns.
+    /// Commits a batch of revocations in one transaction, and returns their entries. They are on disk when this returns.
     pub(crate) async fn revoke(&self, batch: &[Revocation]) -> Result<Vec<Entry>, StoreError> {
-        let began = Now::read();
-        let commit = async { in_time(began, call!(self, engine => engine.revoke(batch, began.wall))) };
+        let started = Now::read();
+        let commit = async { in_time(started, call!(self, engine => engine.revoke(batch, started.wall))) };
         StoreCall::Commit.measure(commit).await
     }
 
-    /// Refuses a key permanently, on every node of this store. The entry is on disk when this returns.
+    /// Revokes a key permanently, for every node of this store. The entry is on disk when this returns.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
         call!(self, engine => engine.revoke_key(kid))
     }
 
-    /// Returns the keys that the log refuses.
+    /// Returns the ids of all revoked keys.
     pub(crate) async fn revoked_keys(&self) -> Result<Vec<Kid>, StoreError> {
         call!(self, engine => engine.revoked_keys())
     }
@@ -242,8 +244,9 @@ impl Store {
         call!(self, engine => engine.revoke_everyone())
     }
 
-    /// Raises every generation above all generations that were ever used. Those include generations of lost commits: the
-    /// store was restored from a backup, or failed over to a standby that lagged. Called by `sealjar store restored`.
+    /// Raises every generation above all generations that were ever used. These include the generations of commits that were
+    /// lost, because the store was restored from a backup or failed over to a standby that lagged.
+    /// `sealjar store restored` calls this.
     ///
     /// This ends every earlier session. It also allows every account to log in, even on a server that still refuses earlier
     /// generations of the account. A generation begins at the Unix time in milliseconds or at 1, and grows by one, so the
@@ -259,7 +262,7 @@ impl Store {
         }
     }
 
-    /// Returns at most `limit` rows of the log, from `seq` on.
+    /// Returns at most `limit` rows of the log. The first row has the number `seq` or the next higher number.
     pub(crate) async fn read_log(&self, seq: i64, limit: i64) -> Result<Page, StoreError> {
         StoreCall::Poll.measure(async { call!(self, engine => engine.read_log(seq, limit)) }).await
     }
@@ -281,8 +284,8 @@ impl Store {
         }
     }
 
-    /// Records the lifetimes with which this server seals tokens from now until `until`, and `reached`, the latest time of
-    /// its clock.
+    /// Records the lifetimes with which this server seals tokens from now until `until`, and `reached`, the latest time that
+    /// its clock has shown.
     pub(crate) async fn record_sealing(
         &self,
         sealing: &SealingRecord,

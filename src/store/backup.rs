@@ -34,9 +34,9 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
         return Err(BackupError::Exists(path.to_owned()));
     }
     let directory = directory_of(path);
-    let real = directory.canonicalize().map_err(failed)?.join(path.file_name().unwrap_or_default());
-    // SQLite follows symbolic links, and its files are next to the target.
-    if database.canonicalize().is_ok_and(|database| made_by_sqlite(&database).contains(&real)) {
+    let real_path = directory.canonicalize().map_err(failed)?.join(path.file_name().unwrap_or_default());
+    // SQLite follows a symbolic link, and creates its files next to the target of the link.
+    if database.canonicalize().is_ok_and(|database| made_by_sqlite(&database).contains(&real_path)) {
         return Err(BackupError::OfDatabase(path.to_owned()));
     }
     if let Some(existing) = made_by_sqlite(path).into_iter().find(|file| file.symlink_metadata().is_ok()) {
@@ -44,12 +44,12 @@ pub(crate) async fn back_up(database: &Path, path: &Path, now: UnixTime) -> Resu
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // SQLite creates a journal next to the copy, so the copy is written in a temporary directory, which is removed as a whole.
-    let mut unfinished = tempfile::Builder::new();
-    unfinished.permissions(Permissions::from_mode(0o700));
-    let unfinished = unfinished.prefix(&format!(".{name}.")).suffix(".partial").tempdir_in(directory);
-    let unfinished = unfinished.map_err(failed)?;
-    // A temporary file: only its owner can read it.
-    let copy = tempfile::NamedTempFile::new_in(&unfinished).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(Permissions::from_mode(0o700));
+    let partial = builder.prefix(&format!(".{name}.")).suffix(".partial").tempdir_in(directory);
+    let partial_directory = partial.map_err(failed)?;
+    // Only the owner of a temporary file can read it.
+    let copy = tempfile::NamedTempFile::new_in(&partial_directory).map_err(failed)?;
     if rustix::process::geteuid().is_root() {
         Owner::of_directory(directory).and_then(|owner| owner.give(copy.as_file())).map_err(failed)?;
     }

@@ -1,5 +1,5 @@
-//! Tests for both engines: a write whose future is dropped before its end, as when a client disconnects, does not prevent the
-//! next write; and the transaction determines which sessions of a subject end.
+//! Tests of writes, for both engines. A write whose future is dropped before it completes, for example because a client
+//! disconnects, does not prevent the next write. The transaction of a revocation determines which sessions of a subject end.
 
 use std::path::Path;
 use std::pin::{Pin, pin};
@@ -21,11 +21,11 @@ use crate::session::Lifetimes;
 
 const LIMITS: Limits =
     Limits { connections: 2, statement_timeout: Duration::from_secs(4), connect_timeout: Duration::from_secs(4) };
-/// Maximum number of writes. On any machine, it is enough to drop some of them before their end.
+/// Maximum number of writes that a test starts. The test fails if too few of them were dropped before they completed.
 const MAX_STARTED: usize = 5_000;
 
 type Outcome<'s> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + 's>>;
-/// Function that starts a write. Its number is different in each call.
+/// Function that starts a write. The number is different in each call, and makes names unique.
 type Write = for<'s> fn(&'s Store, usize) -> Outcome<'s>;
 
 const WRITES: [(&str, Write); 15] = [
@@ -99,32 +99,32 @@ async fn sqlite_ends_sessions_that_began_before_the_commit() {
     end_so_far(&StoreUrl::parse(&url).expect("an address")).await;
 }
 
-/// Tests `Revocation::SubjectUntilCommit`. Between the query of the generation and the commit, other revocations raise the generation
-/// of logins.
+/// Tests `Revocation::SubjectUntilCommit`. Between the query of the generation and the commit, other revocations raise the
+/// generation of new sessions.
 async fn end_so_far(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("a database");
     store.revoke_everyone().await.expect("committed");
     let min_below = store.generation().await.expect("read") + 1;
     store.revoke(&[session(), session(), session()]).await.expect("committed");
-    let between = store.generation().await.expect("read");
-    assert!(between >= min_below);
+    let generation_before_commit = store.generation().await.expect("read");
+    assert!(generation_before_commit >= min_below);
     let end = |sub: &str, min_below| Revocation::SubjectUntilCommit { sub: sub.into(), min_below };
-    let batch = [session(), end("a", min_below), session(), end("b", between + 1000)];
+    let batch = [session(), end("a", min_below), session(), end("b", generation_before_commit + 1000)];
     let entries = store.revoke(&batch).await.expect("committed");
     let below = |entry: &Entry| if let Entry::Subject { below, .. } = entry { Some(*below) } else { None };
     let belows: Vec<u64> = entries.iter().filter_map(below).collect();
     assert_eq!(
         belows,
-        [between + 1, between + 1000],
-        "sessions that began meanwhile end, and earlier refusals are not reduced"
+        [generation_before_commit + 1, generation_before_commit + 1000],
+        "sessions that began before the commit end, and `below` is never lower than `min_below`"
     );
-    assert!(store.generation().await.expect("read") >= belows[0], "sessions that begin later stay live");
+    assert!(store.generation().await.expect("read") >= belows[0], "sessions that begin after the commit stay live");
     store.close().await;
 }
 
-/// Drops each write after its first poll, after its second and so on, until it completes. After each dropped write, another
-/// write succeeds. If a response arrives before the poll, one poll executes two steps, so the loop repeats until enough
-/// writes were dropped.
+/// Drops each write after one poll, then after two polls and so on, until the write completes. Checks after each attempt
+/// that another write succeeds. A write may need fewer polls if the database responds early, so the loop repeats until
+/// enough writes were dropped.
 async fn drop_all(url: &StoreUrl) {
     let (store, _) = Store::open_or_create(url, LIMITS).await.expect("an empty database");
     store.add_account(&account("alice")).await.expect("an account");
@@ -145,7 +145,7 @@ async fn drop_all(url: &StoreUrl) {
                 }
             }
         }
-        assert!(started < MAX_STARTED, "only {dropped} of {started} writes were dropped before their end");
+        assert!(started < MAX_STARTED, "only {dropped} of {started} writes were dropped before they completed");
     }
     store.close().await;
 }
@@ -219,16 +219,16 @@ impl Postgres {
         let mut server = program("postgres");
         server.args(["-c", "listen_addresses=", "-c"]).arg(format!("unix_socket_directories={}", home.display()));
         let server = Self(server.arg("-D").arg(&data).spawn().expect("postgres runs"));
-        let mut ready = Command::new(newest("pg_isready"));
-        ready.args(["-q", "-t", "60", "-h"]).arg(home);
-        while !ready.status().expect("pg_isready runs").success() {}
+        let mut pg_isready = Command::new(newest("pg_isready"));
+        pg_isready.args(["-q", "-t", "60", "-h"]).arg(home);
+        while !pg_isready.status().expect("pg_isready runs").success() {}
         server
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGQUIT: PostgreSQL stops its own processes at once.
+        // At SIGQUIT, PostgreSQL stops all its processes immediately.
         let pid = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
         let _ = self.0.wait();

@@ -83,7 +83,8 @@ pub(crate) enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        /// PostgreSQL's codes for a prepared statement that does not exist in this session, or that another client has created.
+        /// PostgreSQL's error codes for a prepared statement that does not exist in this session, and for one that another
+        /// client has created.
         const SHARED_SESSION: [&str; 2] = ["26000", "42P05"];
         match error.as_database_error().and_then(|error| error.code()) {
             Some(code) if SHARED_SESSION.contains(&&*code) => Self::SharedSession,
@@ -105,8 +106,8 @@ impl StoreError {
     }
 }
 
-/// Returns `TimedOut` if the work takes longer than `timeout`. The connection is then closed, and it is unknown whether the
-/// work was done.
+/// Returns [`StoreError::TimedOut`] if the work takes longer than `timeout`. The work is then dropped, which closes its
+/// connection. It is unknown whether the database has made the change.
 pub(super) async fn within<T>(
     timeout: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -114,11 +115,11 @@ pub(super) async fn within<T>(
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(StoreError::TimedOut))
 }
 
-/// Returns `TooLate` for a commit that took longer than [`MAX_COMMIT_DURATION`]. The expiry of its entries may be too early, so
-/// it does not count.
-pub(super) fn in_time<T>(began: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+/// Returns [`StoreError::CommitTooLate`] for a commit that timed out or took longer than [`MAX_COMMIT_DURATION`], because
+/// the expiry of its entries may be too early. `started` is the time before the commit.
+pub(super) fn in_time<T>(started: Now, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
     match outcome {
-        Ok(done) if Now::read().boot.saturating_sub(began.boot) <= MAX_COMMIT_DURATION => Ok(done),
+        Ok(done) if Now::read().boot.saturating_sub(started.boot) <= MAX_COMMIT_DURATION => Ok(done),
         Ok(_) | Err(StoreError::TimedOut) => Err(StoreError::CommitTooLate),
         Err(error) => Err(error),
     }

@@ -1,5 +1,5 @@
-//! Read-only inspection of a store, for `sealjar doctor` and similar commands. The store is not created and no schema
-//! migration is applied, regardless of the version of its tables.
+//! Read-only inspection of a store, for `sealjar doctor` and similar commands. A missing database is not created, and no
+//! schema migration is applied. So tables of any version can be inspected.
 
 use super::error::{StoreError, within};
 use super::postgres::pool::{CALL_TIMEOUT, Limits};
@@ -33,13 +33,13 @@ impl Store {
         }
     }
 
-    /// Returns the latest time that a server has recorded.
+    /// Returns the latest time of a server's clock that the store has recorded.
     pub(crate) async fn clock_reached(&self) -> Result<UnixTime, StoreError> {
         call!(self, engine => engine.clock_reached())
     }
 
-    /// Returns the first damage that a check of an SQLite file finds, or `None`. PostgreSQL checks its own files, so the
-    /// result is `None`.
+    /// Returns the first damage that a check of an SQLite file finds, or `None`. For PostgreSQL, which checks its own files,
+    /// the result is always `None`.
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.explain(engine.damage().await),

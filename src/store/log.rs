@@ -13,29 +13,31 @@ use crate::revocation::retention::{self, MaxLifetimes};
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Facts {
     pub(super) committed_at: UnixTime,
-    /// Lowest generation that no session of a subject without an account has so far; see [`super::Store::generation`].
+    /// Lowest generation above the generations of all sessions that subjects without an account have at the commit; see
+    /// [`super::Store::generation`].
     next_generation: u64,
     ordinary: MaxLifetimes,
     remembered: MaxLifetimes,
 }
 
 impl Facts {
-    /// Returns the facts for a commit at this time, without any recorded lifetimes. `generation` is the one before the commit.
+    /// Returns the facts for a commit at this time, without any recorded lifetimes. `generation` is the generation before
+    /// the commit.
     pub(super) fn at(committed_at: UnixTime, generation: i64) -> Result<Self, StoreError> {
         let next_generation = unsigned(generation)?.saturating_add(1);
         Ok(Self { committed_at, next_generation, ..Self::default() })
     }
 
     /// Returns the entry for a revocation, with its expiry.
-    pub(super) fn entry(&self, revoke: &Revocation) -> Entry {
-        let either = || self.ordinary.max(self.remembered);
+    pub(super) fn entry(&self, revocation: &Revocation) -> Entry {
+        let maximum_of_both = || self.ordinary.max(self.remembered);
         let subject = |sub: &str, below| {
-            let expires_at = retention::expiry(self.committed_at, None, either());
+            let expires_at = retention::expiry(self.committed_at, None, maximum_of_both());
             Entry::Subject { sub: sub.into(), below, expires_at }
         };
-        match revoke {
+        match revocation {
             Revocation::Session { sid, token } => {
-                let longest = token.map_or_else(either, |token| match token.remembered {
+                let longest = token.map_or_else(maximum_of_both, |token| match token.remembered {
                     false => self.ordinary,
                     true => self.remembered,
                 });

@@ -43,9 +43,9 @@ pub(crate) struct Progress {
 /// Outcome of a migration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum MigrationOutcome {
-    /// The migration was finished by this call, which has copied these numbers of rows.
+    /// This call finished the migration. The target has these numbers of rows.
     Now(RowCounts),
-    /// The migration was finished by an earlier call, and neither store has been changed since.
+    /// An earlier call finished the migration, and the source has not been changed since.
     Before,
 }
 
@@ -79,8 +79,8 @@ pub(crate) async fn migrate(
     if source_id == to.store.migration_state().await?.store_id {
         return Err(MigrationError::Same);
     }
-    for end in [from, to] {
-        refuse_servers(end).await?;
+    for endpoint in [from, to] {
+        refuse_servers(endpoint).await?;
     }
     // From now on, the source cannot change. Continue an earlier attempt, or begin.
     let mut source = from.store.begin_unchecked().await?;
@@ -93,7 +93,7 @@ pub(crate) async fn migrate(
         source_summary,
         ..IncomingMigration::default()
     };
-    let mut place = match prepare(to, begun, moved_to).await? {
+    let mut position = match prepare(to, begun, moved_to).await? {
         incoming if incoming.finished => {
             // The attempt that finished the target may have been interrupted before it marked the source.
             source.mark_moved(to.name).await?;
@@ -107,28 +107,28 @@ pub(crate) async fn migrate(
     let mut progress = Progress { copied: to.store.begin_unchecked().await?.row_counts(0).await?, all };
     // Copy the accounts.
     loop {
-        let page = source.accounts_after(&place.last_copied_sub, PAGE_ACCOUNTS).await?;
+        let page = source.accounts_after(&position.last_copied_sub, PAGE_ACCOUNTS).await?;
         let Some(last) = page.last() else { break };
         let mut target = to.store.begin_unchecked().await?;
         target.add_accounts(&page).await?;
-        let next = IncomingMigration { last_copied_sub: last.sub.clone(), ..place.clone() };
-        advance(&mut target, to, &place, &next).await?;
+        let next = IncomingMigration { last_copied_sub: last.sub.clone(), ..position.clone() };
+        advance(&mut target, to, &position, &next).await?;
         target.commit().await?;
-        place = next;
+        position = next;
         progress.copied.accounts += page.len();
         report(progress);
     }
     // Copy the entries of the log.
     loop {
-        let page = source.log_after(place.last_copied_seq, counters.pruned_through, PAGE_ENTRIES).await?;
+        let page = source.log_after(position.last_copied_seq, counters.pruned_through, PAGE_ENTRIES).await?;
         let Some((last, _)) = page.last() else { break };
-        let next = IncomingMigration { last_copied_seq: *last, ..place.clone() };
+        let next = IncomingMigration { last_copied_seq: *last, ..position.clone() };
         let entries: Vec<_> = page.into_iter().map(|(_, entry)| entry).collect();
         let mut target = to.store.begin_unchecked().await?;
         target.add_entries(&entries).await?;
-        advance(&mut target, to, &place, &next).await?;
+        advance(&mut target, to, &position, &next).await?;
         target.commit().await?;
-        place = next;
+        position = next;
         progress.copied.revocations += entries.len();
         report(progress);
     }
@@ -140,14 +140,15 @@ pub(crate) async fn migrate(
     }
     target.set_counters(counters).await?;
     target.set_lifetimes(&source.lifetimes().await?).await?;
-    advance(&mut target, to, &place, &IncomingMigration { finished: true, ..place.clone() }).await?;
+    advance(&mut target, to, &position, &IncomingMigration { finished: true, ..position.clone() }).await?;
     target.commit().await?;
     source.mark_moved(to.name).await?;
     source.commit().await?;
     Ok(MigrationOutcome::Now(all))
 }
 
-/// Returns the position at which to continue. This is the beginning, unless the target has a part or all of the same migration.
+/// Returns the position at which to continue the copy. If the target contains a part or all of the same migration, this is
+/// its recorded position; otherwise it is the beginning, and the target is emptied.
 async fn prepare(
     to: Endpoint<'_>,
     begun: IncomingMigration,
@@ -158,23 +159,23 @@ async fn prepare(
     if let Some(to) = state.moved_to {
         return Err(StoreError::out_of_use(to).into());
     }
-    let unfinished = match state.incoming {
-        Some(before) if (&before.source_id, &before.source_summary) == (&begun.source_id, &begun.source_summary) => {
-            return Ok(before);
+    let is_unfinished = match state.incoming {
+        Some(earlier) if (&earlier.source_id, &earlier.source_summary) == (&begun.source_id, &begun.source_summary) => {
+            return Ok(earlier);
         }
-        Some(before) if !before.finished && before.source_id != begun.source_id => {
+        Some(earlier) if !earlier.finished && earlier.source_id != begun.source_id => {
             return Err(MigrationError::OtherUnfinished {
                 store: to.name.to_owned(),
-                source_name: before.source_address,
+                source_name: earlier.source_address,
             });
         }
-        before => before.is_some_and(|before| !before.finished),
+        earlier => earlier.is_some_and(|earlier| !earlier.finished),
     };
     if let Some(to) = moved_to {
         return Err(StoreError::out_of_use(to).into());
     }
     // An unfinished migration may be overwritten: it contains only data of the source.
-    if !unfinished && !target.row_counts(0).await?.is_empty() {
+    if !is_unfinished && !target.row_counts(0).await?.is_empty() {
         return Err(MigrationError::NotEmpty(to.name.to_owned()));
     }
     target.begin_migration(&begun).await?;
@@ -182,21 +183,22 @@ async fn prepare(
     Ok(begun)
 }
 
-/// Records the progress of the copy. Fails if the recorded progress is not `place`.
+/// Records the progress of the copy. Fails if the recorded progress is not `position`.
 async fn advance(
     target: &mut MigrationTransaction<'_>,
     to: Endpoint<'_>,
-    place: &IncomingMigration,
+    position: &IncomingMigration,
     next: &IncomingMigration,
 ) -> Result<(), MigrationError> {
-    if target.advance(place, next).await? { Ok(()) } else { Err(MigrationError::Disturbed(to.name.to_owned())) }
+    if target.advance(position, next).await? { Ok(()) } else { Err(MigrationError::Disturbed(to.name.to_owned())) }
 }
 
-async fn refuse_servers(end: Endpoint<'_>) -> Result<(), MigrationError> {
-    let nodes = end.store.nodes().await?;
+/// Returns an error if a server uses the store: a node has reported recently.
+async fn refuse_servers(endpoint: Endpoint<'_>) -> Result<(), MigrationError> {
+    let nodes = endpoint.store.nodes().await?;
     let live: Vec<String> = nodes.into_iter().filter(Node::is_live).map(|node| node.report.name).collect();
     if live.is_empty() {
         return Ok(());
     }
-    Err(MigrationError::Served { store: end.name.to_owned(), servers: live.join(", ") })
+    Err(MigrationError::Served { store: endpoint.name.to_owned(), servers: live.join(", ") })
 }

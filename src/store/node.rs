@@ -1,5 +1,5 @@
-//! Reports of nodes: the keys that a node has, and how long its report counts. Times are by the store's clock, because the
-//! clocks of nodes may differ.
+//! Node reports: the keys that a node has, and the time for which it may serve requests after the report. The store's clock
+//! measures the age of a report, because the clocks of nodes may differ.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::error::StoreError;
 use crate::id::{Kid, NodeId};
 use crate::revocation::{Freshness, WhenStale};
 
-/// Maximum age of the last report of a live node.
+/// Maximum age of the last report of a node that counts as live.
 pub(crate) const LIVE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Minimum time after its last report during which a node may still serve requests: it may be suspended or cut off from the
-/// store. A node without the store refuses all sessions when its list is stale. If `max_staleness` is longer than this, it
-/// applies instead.
+/// Minimum of [`NodeReport::serves_for`]. A node that cannot report, because it is suspended or cannot reach the store, may
+/// serve requests for some time after its last report. A node that cannot reach the store refuses all sessions when its list
+/// is stale. If `max_staleness` is longer than this minimum, `max_staleness` applies.
 pub(crate) const MIN_SERVING_TIME: Duration = Duration::from_secs(300);
-/// Minimum time after its last report during which a node may still serve requests if it accepts sessions with a stale list.
-/// It is unknown when such a node stops. But the report of a node that was killed must be deleted at some time.
+/// Minimum of [`NodeReport::serves_for`] for a node that accepts sessions while its list is stale. The time at which such a
+/// node stops is unknown. There is a limit nevertheless, because the report of a killed node must be deleted at some time.
 const MAY_SERVE_WITHOUT_STORE: Duration = Duration::from_secs(24 * 3600);
-/// Minimum age of reports that are deleted. The next report of another node deletes them, if their nodes can no longer serve
-/// requests.
+/// Minimum age of reports that are deleted. When a node writes its report, it deletes the reports that are older than both
+/// this age and their own `serves_for`.
 pub(super) const REPORT_RETENTION: Duration = Duration::from_secs(3600);
 
 /// A report that a node writes to the store.
@@ -56,7 +56,7 @@ impl NodeReport {
         self.kids.iter().map(Kid::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns whether the node opens tokens of this key.
+    /// Returns whether the node opens tokens that were sealed with this key.
     pub(crate) fn opens_with(&self, kid: Kid) -> bool {
         self.kids.contains(&kid)
     }
@@ -78,7 +78,7 @@ impl Node {
         Ok(Self { report, age: Duration::from_millis(age_ms.unsigned_abs()) })
     }
 
-    /// Returns whether the node may still serve requests, even if it does not report.
+    /// Returns whether the node may still serve requests, even if it no longer reports.
     pub(crate) fn may_serve(&self) -> bool {
         self.age <= self.report.serves_for
     }

@@ -17,8 +17,9 @@ pub(crate) struct IgnoredPasswordFile {
 }
 
 /// Hint for a password file that is not used.
-pub(crate) const REMEDY: &str = "correct PGPASSFILE, or run chmod 600 on the file as its owner; Kubernetes gives a secret the mode 0440 \
-                                 with fsGroup: use PGPASSWORD, or SEALJAR_STORE_FILE with the whole address, instead";
+pub(crate) const REMEDY: &str = "correct PGPASSFILE, or run chmod 600 on the file as its owner; \
+     Kubernetes gives a secret the mode 0440 with fsGroup: use PGPASSWORD, \
+     or SEALJAR_STORE_FILE with the whole address, instead";
 
 /// Returns the password file for the store of this address if it is not usable. Returns `None` if the file is usable or not
 /// needed.
@@ -32,6 +33,8 @@ pub(crate) fn find_ignored(url: &str) -> Option<IgnoredPasswordFile> {
     of_files(variable("PGPASSFILE"), variable("HOME"))
 }
 
+/// Returns the password file that these values of `PGPASSFILE` and `HOME` determine, if it is not usable. A missing
+/// `.pgpass` is no problem, but a missing file of `PGPASSFILE` is one.
 fn of_files(named: Option<OsString>, home: Option<OsString>) -> Option<IgnoredPasswordFile> {
     let is_named = named.is_some();
     let path = named.map(PathBuf::from).or_else(|| Some(PathBuf::from(home?).join(".pgpass")))?;
@@ -60,19 +63,21 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join(".pgpass");
         let reason = |named: Option<&PathBuf>| {
-            let found = of_files(named.map(|path| path.clone().into()), Some(home.path().into()));
-            found.map(|ignored| (ignored.path, ignored.reason))
+            let ignored = of_files(named.map(|path| path.clone().into()), Some(home.path().into()));
+            ignored.map(|ignored| (ignored.path, ignored.reason))
         };
-        assert_eq!(reason(None), None, "such a file is optional");
-        let (_, missing) = reason(Some(&path)).expect("the file of PGPASSFILE is missing");
+        assert_eq!(reason(None), None, "a missing .pgpass is not reported");
+        let (_, missing) = reason(Some(&path)).expect("a missing file of PGPASSFILE is reported");
         assert!(missing.contains("No such file"), "{missing}");
         fs::write(&path, "*:*:*:*:secret").expect("writes");
         for (mode, is_used) in [(0o600, true), (0o400, true), (0o440, false), (0o640, false), (0o604, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changes");
             for named in [None, Some(&path)] {
-                let found = reason(named);
-                assert_eq!(found.is_none(), is_used, "{mode:o}");
-                assert!(found.is_none_or(|(of, why)| of == path && why.contains(&format!("{mode:04o}"))));
+                let ignored = reason(named);
+                assert_eq!(ignored.is_none(), is_used, "{mode:o}");
+                assert!(
+                    ignored.is_none_or(|(ignored, reason)| ignored == path && reason.contains(&format!("{mode:04o}")))
+                );
             }
         }
         let (_, directory) = reason(Some(&home.path().to_owned())).expect("a directory is not usable");

@@ -1,4 +1,5 @@
-//! PostgreSQL, which several nodes share. It uses tables, transactions and row locks. `NOTIFY` only makes followers faster.
+//! PostgreSQL, which several nodes share. It uses tables, transactions and row locks. `NOTIFY` is optional: it only reduces
+//! the lag of followers.
 //!
 //! Invariant: a follower that reads the log from its last number on does not miss a row. Every transaction that writes
 //! revocations first locks the only row of `state`, which contains the last number of the log, and holds the lock until its
@@ -31,7 +32,7 @@ pub(super) use revocations::rows;
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| versions::migrations(versions::POSTGRES));
 
-/// Connection pools of a database. There is one for each purpose, so that many logins do not delay logouts.
+/// Connection pools of a database. There is a separate pool for each purpose, so that many logins do not delay logouts.
 #[derive(Debug, Clone)]
 pub(crate) struct Store(Arc<Inner>);
 
@@ -98,6 +99,7 @@ impl Store {
         unsigned(generation)
     }
 
+    /// Returns a connection for reading, from the pool `accounts`.
     async fn reading(&self) -> Result<Reading<'_>, StoreError> {
         Ok(Reading { connection: self.0.accounts.get().await? })
     }
@@ -131,8 +133,8 @@ impl Store {
 
 /// Applies missing schema migrations, without a time limit for the statements.
 ///
-/// While a migration waits for the lock of a table, all polls of all nodes wait for the migration. So it waits for the lock
-/// for one second at most, and is then repeated.
+/// While a migration waits for the lock of a table, all polls of all nodes wait for the migration. So the migration waits at
+/// most one second for the lock, and is then tried again.
 async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
     const MAX_TRIES: usize = 120;
@@ -160,22 +162,28 @@ async fn migrate(connector: &Connector) -> Result<PgConnection, StoreError> {
 fn explain_privilege(connector: &Connector, error: MigrateError) -> StoreError {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     match &error {
-        MigrateError::Execute(sqlx::Error::Database(found))
-        | MigrateError::ExecuteMigration(sqlx::Error::Database(found), _)
-            if found.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) =>
+        MigrateError::Execute(sqlx::Error::Database(database_error))
+        | MigrateError::ExecuteMigration(sqlx::Error::Database(database_error), _)
+            if database_error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) =>
         {
             let user = connector.options.get_username().to_owned();
-            StoreError::MissingPrivilege { server: connector.server(), user, reason: found.message().to_owned() }
+            StoreError::MissingPrivilege {
+                server: connector.server(),
+                user,
+                reason: database_error.message().to_owned(),
+            }
         }
         _ => error.into(),
     }
 }
 
+/// Returns whether the database has Sealjar's tables.
 async fn has_tables(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar("SELECT to_regclass('revocation') IS NOT NULL");
     Ok(query.fetch_one(connection).await?)
 }
 
+/// Reads the counters. Fails if the store is out of use or needs a newer program.
 async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     let query = sqlx::query_as(
         "SELECT global_generation, pruned_through, CAST(floor(extract(epoch FROM clock_timestamp())) AS BIGINT),
@@ -193,12 +201,13 @@ async fn state(connection: &mut PgConnection) -> Result<State, StoreError> {
     })
 }
 
-/// A connection for reading. It is closed unless `finish` is called.
+/// A connection for reading. If it is dropped without `finish`, it is closed.
 struct Reading<'s> {
     connection: PooledConnection<'s>,
 }
 
 impl Reading<'_> {
+    /// Returns the connection to its pool.
     fn finish(self) {
         self.connection.finish();
     }

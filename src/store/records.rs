@@ -1,4 +1,4 @@
-//! Records: types of the values that the store reads and writes, for both engines.
+//! Types of the values that callers pass to the store and receive from it. Both engines use them.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::session::{Lifetimes, PresentedSession};
 /// Policy for a database that has none of Sealjar's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EmptyPolicy {
-    /// It is not opened, because its address is most likely wrong.
+    /// The database is not opened, because its address is most likely wrong.
     Refused,
-    /// The tables are created.
+    /// Sealjar's tables are created in the database.
     Filled,
 }
 
-/// An account as stored.
+/// Account as it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pub(crate) sub: String,
@@ -42,8 +42,8 @@ impl Account {
     }
 }
 
-/// A change of an account. Every change except `Enable` ends all sessions of the account, unless the account has the new value
-/// already.
+/// Change of an account. Every change except `Enable` ends all sessions of the account, unless the account already has the
+/// new value.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Password { hash: String, must_change: bool },
@@ -55,7 +55,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Returns whether the change would not change an account with these columns.
+    /// Returns whether an account with these columns already has the new value, so that there is nothing to change.
     pub(super) fn is_in_force(&self, roles: &str, disabled: bool) -> bool {
         match self {
             Self::Roles(new) => new.as_str() == roles,
@@ -70,7 +70,7 @@ impl Change {
 #[derive(Debug, Clone)]
 pub(crate) struct AccountChanged {
     pub(crate) sub: String,
-    /// Whether the account was changed. If not, no session ended.
+    /// Whether the account was changed. If this is `false`, no session ended.
     pub(crate) is_different: bool,
 }
 
@@ -141,7 +141,7 @@ impl State {
     }
 }
 
-/// A page of the revocation log, and the counters, which were read after its rows.
+/// Page of the revocation log, and the counters of the store. The counters were read together with the rows or after them.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(super) rows: Undecoded,
@@ -151,8 +151,8 @@ pub(crate) struct Page {
     pub(crate) state: State,
 }
 
-/// Rows before decoding. Decoding takes as long as reading, so the caller decodes them, and can read the next page at the
-/// same time.
+/// Rows of a page before decoding. Decoding takes as long as reading, so the caller can decode a page while it reads the
+/// next page.
 #[derive(Debug)]
 pub(super) enum Undecoded {
     Sqlite(String),
@@ -173,7 +173,7 @@ pub(crate) struct Logged {
     /// Number of the row. Rows are committed in the order of their numbers.
     pub(crate) seq: i64,
     pub(crate) entry: Entry,
-    /// Time since the row was written; `None` for SQLite.
+    /// Time since the row was written; `None` for SQLite, which does not record it.
     pub(crate) age: Option<Duration>,
 }
 
@@ -196,8 +196,8 @@ pub(crate) struct TokenFacts {
     pub(crate) remembered: bool,
 }
 
-/// Lifetimes with which this server seals tokens, and its maximum lag. They are recorded, so that all servers keep entries
-/// long enough.
+/// Lifetimes with which this server seals tokens, and its maximum lag. Each server records its own in the store, so that all
+/// servers keep entries long enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SealingRecord {
     pub(crate) lifetimes: Lifetimes,
@@ -205,11 +205,12 @@ pub(crate) struct SealingRecord {
     pub(crate) fail_open: bool,
 }
 
-/// Version of the tables: the number of a schema migration.
+/// Versions of the tables. A version is the number of a schema migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tables {
+    /// Latest schema migration that was applied to the database.
     pub(crate) applied: i64,
-    /// Latest migration that this program has.
+    /// Latest schema migration that this program has.
     pub(crate) known: i64,
 }
 
@@ -219,10 +220,11 @@ pub(crate) struct ServerSettings {
     pub(crate) version: String,
     pub(crate) fsync: bool,
     pub(crate) full_page_writes: bool,
+    /// Number of standbys that are connected.
     pub(crate) standbys: i64,
     /// Names of the standbys that confirm commits.
     pub(crate) synchronous: String,
-    /// Maximum number of connections, without those reserved for superusers.
+    /// Maximum number of connections. Connections that are reserved for superusers are not counted.
     pub(crate) connections: i64,
 }
 
@@ -253,6 +255,9 @@ mod tests {
             let checked = state(Some(UnixTime(clock))).check_clock(UnixTime(before), UnixTime(after));
             assert_eq!(checked.is_ok(), is_near, "{clock} {before} {after}");
         }
-        assert!(state(None).check_clock(UnixTime(0), UnixTime(0)).is_ok(), "SQLite has no clock of its own");
+        assert!(
+            state(None).check_clock(UnixTime(0), UnixTime(0)).is_ok(),
+            "the clock of an SQLite store is the clock of this machine"
+        );
     }
 }

@@ -48,10 +48,10 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| versions::migrations(ve
 
 /// Maximum time that a writer waits for the transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of concurrent account lookups.
+/// Maximum number of connections for reading.
 const READERS: u32 = 4;
 
-/// An open database, with one connection for writing and a few for reading.
+/// Open database, with one connection for writing and at most [`READERS`] connections for reading.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     write: SqlitePool,
@@ -152,6 +152,7 @@ impl Store {
         self.files.are_replaced()
     }
 
+    /// Returns a connection for reading. Fails if another file is at one of the paths.
     async fn reading(&self) -> Result<Reading, StoreError> {
         self.files.check_for_reading().await?;
         Ok(Reading { connection: self.read.acquire().await? })
@@ -193,9 +194,9 @@ async fn refuse_other(path: &Path, empty: EmptyPolicy) -> Result<(), StoreError>
         let mut connection = store.read.acquire().await?;
         Ok::<_, StoreError>((has_tables(&mut connection).await?, has_other_tables(&mut connection).await?))
     };
-    let found = inspect.await;
+    let tables = inspect.await;
     store.close().await;
-    match found? {
+    match tables? {
         (true, _) => Ok(()),
         (false, true) => Err(StoreError::Foreign(path.to_owned())),
         (false, false) if empty == EmptyPolicy::Refused => Err(StoreError::WithoutTables(path.display().to_string())),
@@ -203,14 +204,15 @@ async fn refuse_other(path: &Path, empty: EmptyPolicy) -> Result<(), StoreError>
     }
 }
 
+/// Returns whether the database has Sealjar's tables.
 async fn has_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let query =
         sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'revocation'");
     Ok(query.fetch_one(connection).await?)
 }
 
-/// Returns whether there are tables of another program, in a database without Sealjar's. If the first migration was
-/// interrupted, there is only the table of sqlx.
+/// Returns whether a database without Sealjar's tables has tables of another program. The table of sqlx does not count,
+/// because it is the only table if the first migration was interrupted.
 async fn has_other_tables(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let query = sqlx::query_scalar(
         "SELECT count(*) > 0 FROM sqlite_schema
@@ -225,13 +227,13 @@ struct Reading {
 }
 
 impl Reading {
-    /// Does nothing. The shared statements call it, because PostgreSQL needs it.
+    /// Does nothing. The shared statements call this method, because a PostgreSQL connection must be returned to its pool.
     fn finish(self) {}
 }
 
-/// A running transaction. Its connection is closed unless it is committed: after a failed COMMIT, SQLite may have rolled back
-/// or not, and closing is correct in both cases. (sqlx's own `Transaction` keeps such a connection, and every later BEGIN on
-/// it fails.)
+/// A running transaction. If it is dropped without a successful commit, its connection is closed. After a failed COMMIT,
+/// SQLite may have rolled back or not, and closing the connection is correct in both cases. (sqlx's own `Transaction` keeps
+/// such a connection, and every later BEGIN on it fails.)
 pub(super) struct WriteTransaction {
     connection: PoolConnection<Sqlite>,
     files: Arc<Files>,
@@ -281,7 +283,7 @@ mod tests {
             assert_eq!(length, 1000);
         };
         let directory = home.path().to_owned();
-        let limited = std::thread::spawn(move || {
+        let restricted_thread = std::thread::spawn(move || {
             if restrict_thread(&[WritableDirectory { directory, change: AllowedChanges::Files }]).expect("rules")
                 == LandlockStatus::Unsupported
             {
@@ -290,10 +292,10 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime").block_on(sort);
         });
-        limited.join().expect("the thread does not panic");
+        restricted_thread.join().expect("the thread does not panic");
     }
 
-    /// Migration 6 creates the table of the log again.
+    /// Schema migration 6 recreates the table of the log.
     #[tokio::test]
     async fn migrations_keep_the_log_and_its_last_number() {
         let home = tempfile::tempdir().expect("a directory");
@@ -301,7 +303,7 @@ mod tests {
         assert!(Store::create(&path).expect("a new file"));
         let before =
             SqlitePool::connect_with(SqliteConnectOptions::new().filename(&path)).await.expect("an empty file");
-        versions::migrations(&versions::SQLITE[..5]).run(&before).await.expect("the tables before");
+        versions::migrations(&versions::SQLITE[..5]).run(&before).await.expect("the first five migrations");
         for (number, sid) in [[1; 16], [2; 16], [3; 16]].iter().enumerate() {
             let query = sqlx::query("INSERT INTO revocation (sid, expires_at) VALUES (?, ?)");
             query.bind(sid.as_slice()).bind(100 + number as i64).execute(&before).await.expect("written");
@@ -316,7 +318,7 @@ mod tests {
             .expect("committed");
         let rows = store.read_log(0, 10).await.expect("read").rows().expect("decoded");
         let numbers: Vec<_> = rows.iter().map(|row| row.seq).collect();
-        assert_eq!(numbers, [1, 2, 4], "the number 3 was used before");
+        assert_eq!(numbers, [1, 2, 4], "the number 3 of the deleted row is not used again");
         assert_eq!(rows[1].entry, Entry::Session { sid: Sid::from_bytes([2; 16]), expires_at: UnixTime(101) });
     }
 }

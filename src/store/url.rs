@@ -1,7 +1,7 @@
-//! Address of the store: `sqlite://PATH`, or a `postgres://…` address as PostgreSQL's own clients use it
-//! ([connection URIs](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS)).
+//! Address of the store: `sqlite://PATH`, or a `postgres://…` address in the format of PostgreSQL's own clients ([connection
+//! URIs](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS)).
 //!
-//! Invariant: an address may contain a password, so no message contains a part of the address that may be one.
+//! Invariant: an address may contain a password, so no message contains a part of the address that may be a password.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -22,9 +22,9 @@ pub(crate) enum StoreUrl {
 pub(crate) enum Transport {
     /// The connection does not leave this machine.
     Local,
-    /// The connection uses TLS, and the server's certificate must have its name.
+    /// The connection uses TLS, and the certificate must contain the server's name.
     VerifiedTls,
-    /// The connection uses TLS, but the name of the server is not checked.
+    /// The connection uses TLS, but the certificate is not checked for the server's name.
     UnverifiedTls,
     /// The connection may be unencrypted.
     Unencrypted,
@@ -34,8 +34,8 @@ impl StoreUrl {
     /// Parses an address. A path without a leading slash is relative to the working directory. Missing parts of a PostgreSQL
     /// address are taken from `PGHOST`, `PGPASSWORD` and similar variables, and from `.pgpass`.
     ///
-    /// Connections to another machine use TLS, and the server's certificate must have its name, unless `sslmode` sets another
-    /// mode.
+    /// Connections to another machine use TLS, and the certificate must contain the server's name, unless `sslmode` sets
+    /// another mode.
     ///
     /// # Errors
     /// The reason why the address is invalid, as a clause that begins with "it". It never contains the address, which may
@@ -95,6 +95,7 @@ struct Parts<'u> {
 }
 
 impl<'u> Parts<'u> {
+    /// Splits an address into its parts, without decoding them.
     fn of(url: &'u str) -> Self {
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -107,10 +108,10 @@ impl<'u> Parts<'u> {
         self.authority.rsplit_once('@').map(|(user_info, _)| user_info)
     }
 
-    /// Returns names and values of the parameters, without decoding them.
+    /// Returns the names and values of the query's parameters, without decoding them.
     fn parameters(&self) -> impl Iterator<Item = (&'u str, &'u str)> + use<'u> {
-        let written = self.query.strip_prefix('?').unwrap_or_default().split('&');
-        written
+        let pairs = self.query.strip_prefix('?').unwrap_or_default().split('&');
+        pairs
             .filter(|parameter| !parameter.is_empty())
             .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
     }
@@ -120,12 +121,12 @@ impl<'u> Parts<'u> {
     /// removes line breaks and tabs, and it logs unknown parameters with their values at each connection.
     fn check(&self) -> Result<(), String> {
         let Parts { authority, path, query, .. } = self;
-        let whole = [*authority, *path, *query];
-        if whole.iter().any(|part| part.contains(char::is_control)) {
+        let parts = [*authority, *path, *query];
+        if parts.iter().any(|part| part.contains(char::is_control)) {
             return Err("it has a line break or another control character; it must be one line".to_owned());
         }
         let is_path_plain = !path.trim_start_matches('/').contains(['@', '/']);
-        if !is_path_plain || query.contains('@') || whole.iter().any(|part| part.contains('#')) {
+        if !is_path_plain || query.contains('@') || parts.iter().any(|part| part.contains('#')) {
             return Err("in a user, a password and a database, some characters must be percent-encoded: \
                         %23 for #, %2F for /, %3F for ?, %40 for @, %25 for %"
                 .to_owned());
@@ -161,20 +162,20 @@ const PARAMETERS: [&str; 18] = [
     "user",
 ];
 
-/// Moves user and password into the query if the address has no host, because sqlx does not accept such an address, and
-/// PostgreSQL's own clients do. An example is `postgres://alice@/db?host=/run/postgresql`.
+/// Moves user and password into the query if the address has no host. PostgreSQL's own clients accept such an address, but
+/// sqlx does not. An example is `postgres://alice@/db?host=/run/postgresql`.
 fn without_empty_host(url: &str) -> Cow<'_, str> {
     let Parts { scheme, authority, path, query } = Parts::of(url);
     let Some(user_info) = authority.strip_suffix('@') else {
         return Cow::Borrowed(url);
     };
     // In a query, `&` begins the next parameter and `+` is a space.
-    let in_query = |text: &str| text.replace('&', "%26").replace('+', "%2B");
+    let escaped = |text: &str| text.replace('&', "%26").replace('+', "%2B");
     let (user, password) =
         user_info.split_once(':').map_or((user_info, None), |(user, password)| (user, Some(password)));
-    let password = password.map(|password| format!("&password={}", in_query(password))).unwrap_or_default();
+    let password = password.map(|password| format!("&password={}", escaped(password))).unwrap_or_default();
     let separator = if query.is_empty() { '?' } else { '&' };
-    Cow::Owned(format!("{scheme}://{path}{query}{separator}user={}{password}", in_query(user)))
+    Cow::Owned(format!("{scheme}://{path}{query}{separator}user={}{password}", escaped(user)))
 }
 
 /// Returns the message of an error of sqlx without its prefix "error with configuration", which may be repeated.
@@ -265,7 +266,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        for (url, expected, way) in [
+        for (url, expected, transport) in [
             ("postgres://sealjar@db.example/sealjar", "VerifyFull", Transport::VerifiedTls),
             ("postgres://sealjar:sslmode=x@db.example/sealjar", "VerifyFull", Transport::VerifiedTls),
             ("postgres://sealjar@db.example/sealjar?application_name=sslmode=x", "VerifyFull", Transport::VerifiedTls),
@@ -275,7 +276,7 @@ mod tests {
             ("postgresql://sealjar@127.0.0.1/sealjar", "Prefer", Transport::Local),
             ("postgres:///sealjar?host=/run/postgresql", "Prefer", Transport::Local),
         ] {
-            assert_eq!(mode(url), (expected.to_owned(), way), "{url}");
+            assert_eq!(mode(url), (expected.to_owned(), transport), "{url}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Schema migrations, and the compatibility of programs and tables of different versions. A newer program applies its
 //! migrations while older programs use the tables.
 //!
-//! A migration is compatible with older programs if it only adds a table or a column that they do not need to fill. It leaves
-//! `state.needs` as it is. An incompatible migration sets `state.needs` to its own number. Then older programs stop using the
-//! tables, both those that are running and those that are started later.
+//! A migration is compatible with older programs if it only adds a table or a column that they do not need to fill. It does
+//! not change `state.needs`. An incompatible migration sets `state.needs` to its own number. Then older programs stop using
+//! the tables, both those that are running and those that are started later.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -12,17 +12,19 @@ use super::error::StoreError;
 
 /// Returns the migrations in `files`. The tables may have more migrations, from a newer program.
 ///
-/// `sqlx::migrate!` would return the same. But its crate would compile sqlx and SQLite a second time, for use in the compiler.
+/// `sqlx::migrate!` would return the same. But the crate of this macro would compile sqlx and SQLite a second time, to use
+/// them in the compiler.
 pub(super) fn migrations(files: &[File]) -> Migrator {
-    let read = files.iter().map(|&(version, description, statements)| {
+    let migrations = files.iter().map(|&(version, description, statements)| {
         Migration::new(version, description.into(), MigrationType::Simple, statements.into_sql_str(), false)
     });
-    let mut known = Migrator::with_migrations(read.collect());
-    known.set_ignore_missing(true);
-    known
+    let mut migrator = Migrator::with_migrations(migrations.collect());
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
-/// Returns an error for tables that need a newer program, and for tables whose contents were moved to another store.
+/// Returns an error for tables that need a newer program, and for tables that are out of use because `state.moved_to` is
+/// set.
 pub(super) fn check(migrations: &Migrator, needs: i64, moved_to: Option<String>) -> Result<(), StoreError> {
     let known = migrations.iter().map(|migration| migration.version).max().unwrap_or_default();
     if needs > known {

@@ -73,8 +73,10 @@ forward_to_engine! {
     /// Deletes all accounts, log rows and lifetimes of the store, and records that the migration has begun.
     fn begin_migration(incoming: &IncomingMigration) -> ();
 
+    /// Adds accounts without changing them.
     fn add_accounts(accounts: &[Account]) -> ();
 
+    /// Appends entries to the log without changing their expiries.
     fn add_entries(entries: &[Entry]) -> ();
 
     /// Changes the recorded progress of the migration from `previous` to `next`. Returns `false`, and changes nothing, if the

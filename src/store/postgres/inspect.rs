@@ -12,6 +12,7 @@ use crate::store::error::StoreError;
 use crate::store::records::ServerSettings;
 
 impl Store {
+    /// Connects to a database without a schema migration. Each pool has at most one connection.
     pub(crate) async fn open_to_inspect(options: &PgConnectOptions, limits: Limits) -> Result<Self, StoreError> {
         let connector = Connector::new(options, limits);
         let mut connection = connector.connect().await?;
@@ -23,6 +24,7 @@ impl Store {
         Ok(Self(Arc::new(Inner { accounts: pool(), write: pool(), follow: pool(), notifications })))
     }
 
+    /// Reads the settings of the server that determine how safe its commits are.
     pub(crate) async fn server_facts(&self) -> Result<ServerSettings, StoreError> {
         let mut reading = self.reading().await?;
         let query = sqlx::query(

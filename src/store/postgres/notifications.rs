@@ -36,7 +36,8 @@ impl Notifications {
         Self { supported, connector, arrived: Arc::default(), listening: OnceLock::new() }
     }
 
-    /// Waits for a notification since the last call.
+    /// Waits until a notification has arrived since the last call. The first call starts the listener. Never returns if the
+    /// server does not support notifications.
     pub(super) async fn wait(&self) {
         if self.supported {
             self.listening.get_or_init(|| tokio::spawn(listen(self.connector.clone(), self.arrived.clone())));
@@ -44,11 +45,13 @@ impl Notifications {
         self.arrived.notified().await;
     }
 
+    /// Stops the listener.
     pub(super) fn stop(&self) {
         self.listening.get().into_iter().for_each(JoinHandle::abort);
     }
 }
 
+/// Listens until the task is aborted. Connects again after each failure.
 async fn listen(connector: Connector, arrived: Arc<Notify>) {
     loop {
         if let Err(error) = listen_once(&connector, &arrived).await {
@@ -67,7 +70,7 @@ async fn listen_once(connector: &Connector, arrived: &Notify) -> Result<(), Stor
     let mut listener = PgListener::connect_with(&pool.connect_lazy_with(connector.options.clone())).await?;
     listener.eager_reconnect(false);
     within(connector.limits.connect_timeout, async { Ok(listener.listen(CHANNEL).await?) }).await?;
-    // There was no notification of earlier commits, so the follower must poll once.
+    // This connection received no notification of commits before LISTEN, so the follower must poll once.
     arrived.notify_one();
     loop {
         let Ok(received) = tokio::time::timeout(CHECK_INTERVAL, listener.try_recv()).await else {

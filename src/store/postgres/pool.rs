@@ -14,12 +14,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::revocation::retention::MAX_COMMIT_DURATION;
 use crate::store::error::StoreError;
 
-/// Time limit of a call, including the wait for a connection and connecting. A commit that takes longer does not count.
+/// Time limit of a call, including the wait for a connection and connecting. A commit that takes longer is reported as
+/// failed.
 pub(in crate::store) const CALL_TIMEOUT: Duration = MAX_COMMIT_DURATION;
 /// Time limit of a ping before a connection is used again.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
-/// Maximum time that the server waits for the next statement of a transaction. A transaction with the lock of the log delays
-/// all nodes.
+/// Maximum time that the server waits for the next statement of a transaction. A transaction that holds the lock of the log
+/// delays the writes of all nodes.
 const IDLE_IN_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Limits for this node's connections to the server.
@@ -32,7 +33,7 @@ pub(crate) struct Limits {
     pub(crate) connect_timeout: Duration,
 }
 
-/// Factory of connections to the server.
+/// Opens connections to the server.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     pub(super) options: PgConnectOptions,
@@ -64,7 +65,7 @@ impl Connector {
         let outcome = tokio::time::timeout(self.limits.connect_timeout, connect).await;
         let (connection, read_only) = match outcome {
             Ok(Ok(connected)) => connected,
-            // Only the server's own message, without the prefix that sqlx adds.
+            // `message` is the server's own message, without the prefix that sqlx adds.
             Ok(Err(sqlx::Error::Database(error))) => return Err(failed(error.message().to_owned())),
             Ok(Err(sqlx::Error::Io(error))) => return Err(failed(error.to_string())),
             Ok(Err(error)) => return Err(failed(error.to_string())),
@@ -116,9 +117,9 @@ impl Pool {
         Self { connector, permits: Semaphore::new(size), idle: Mutex::default() }
     }
 
-    /// Returns an open connection for exclusive use. An idle connection is pinged before each use, which takes one round
-    /// trip. Without the ping, one request for each idle connection would fail after a failover or after the restart of a
-    /// pooler.
+    /// Returns an open connection for exclusive use. Waits until fewer connections are in use than the size of the pool. An
+    /// idle connection is pinged before each use, which takes one round trip. Without the ping, one request for each idle
+    /// connection would fail after a failover or after the restart of a pooler.
     pub(super) async fn get(&self) -> Result<PooledConnection<'_>, StoreError> {
         let permit = self.permits.acquire().await.map_err(|_| StoreError::TimedOut)?;
         let idle = self.idle().pop();
@@ -152,7 +153,8 @@ impl Pool {
     }
 }
 
-/// A connection in use. It is closed unless `finish` is called, because a statement or a transaction may be incomplete.
+/// A connection in use. If it is dropped without `finish`, it is closed, because a statement or a transaction may be
+/// incomplete.
 #[derive(Debug)]
 pub(super) struct PooledConnection<'p> {
     connection: Option<PgConnection>,

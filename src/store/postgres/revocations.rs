@@ -1,4 +1,5 @@
-//! The revocation log in PostgreSQL. `store/postgres.rs` explains the order of its numbers.
+//! The revocation log in PostgreSQL. `store/postgres.rs` explains why the numbers of its rows increase in the order of the
+//! commits.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// Appends an entry that refuses a key, unless there is one.
+    /// Appends an entry that revokes a key, unless the log has such an entry already.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
         let mut writing = self.begin().await?;
         let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM revocation WHERE kid = $1)");
@@ -112,8 +113,8 @@ impl Store {
     }
 
     pub(crate) async fn delete_expired(&self, instant: UnixTime) -> Result<bool, StoreError> {
-        // SKIP LOCKED: nodes that prune at the same time delete different rows. With ORDER BY and ARRAY, PostgreSQL uses the
-        // two indexes for any size of the table; with IN (SELECT ...), it reads the whole table each time.
+        // With SKIP LOCKED, nodes that prune at the same time delete different rows. With ORDER BY and ARRAY, PostgreSQL
+        // uses the two indexes for any size of the table; with IN (SELECT ...), it reads the whole table each time.
         let query = sqlx::query(
             "DELETE FROM revocation WHERE seq = ANY (ARRAY(
                  SELECT seq FROM revocation WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))",
@@ -126,7 +127,7 @@ impl Store {
 }
 
 impl WriteTransaction<'_> {
-    /// Appends entries to the log as they are.
+    /// Appends entries to the log without changing their expiries.
     pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let count = i64::try_from(entries.len()).map_err(|_| StoreError::Corrupt("more refusals than numbers"))?;
         let query = sqlx::query_scalar("UPDATE state SET last_seq = last_seq + $1 RETURNING last_seq - $1");
@@ -167,13 +168,13 @@ pub(super) async fn write(
         query.bind(count).fetch_one(&mut *connection).await?;
     let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
     let facts = facts(connection, Facts::at(committed_at, generation)?).await?;
-    for revoke in batch {
-        if let Revocation::Subject { sub, below } = revoke {
+    for revocation in batch {
+        if let Revocation::Subject { sub, below } = revocation {
             let query = sqlx::query("UPDATE account SET generation = greatest(generation, $1) WHERE sub = $2");
             query.bind(signed(*below)).bind(&**sub).execute(&mut *connection).await?;
         }
     }
-    let entries: Vec<Entry> = batch.iter().map(|revoke| facts.entry(revoke)).collect();
+    let entries: Vec<Entry> = batch.iter().map(|revocation| facts.entry(revocation)).collect();
     insert(connection, before, &entries).await?;
     Ok(entries)
 }

@@ -21,7 +21,7 @@ impl Store {
             return Err(StoreError::Missing(path.to_owned()));
         }
         copy_into(path, copy).await.map_err(|error| match faults::explain(path, error) {
-            // The copy is the only file that this writes.
+            // `copy_into` writes only to the copy, so the space is missing there.
             StoreError::Full(_) => StoreError::Full(copy.to_owned()),
             error => error,
         })?;
@@ -29,10 +29,11 @@ impl Store {
     }
 }
 
+/// Copies the database at `path` into the empty file `copy`. Opens the database read-only.
 async fn copy_into(path: &Path, copy: &Path) -> Result<(), StoreError> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
-    let open = |source| StoreError::Open { path: path.to_owned(), source };
-    let mut connection = options.connect().await.map_err(open)?;
+    let open_error = |source| StoreError::Open { path: path.to_owned(), source };
+    let mut connection = options.connect().await.map_err(open_error)?;
     if !has_tables(&mut connection).await? {
         return Err(StoreError::WithoutTables(path.display().to_string()));
     }
@@ -44,17 +45,18 @@ async fn copy_into(path: &Path, copy: &Path) -> Result<(), StoreError> {
 
 /// Marks the copy as a backup, and checks that it can be read.
 async fn finish(copy: &Path, mark: &str) -> Result<(), StoreError> {
-    // The journal is in memory, because a journal file would remain if this is interrupted.
+    // The journal is in memory, because a journal file would remain if the backup is interrupted.
     let options = SqliteConnectOptions::new().filename(copy).journal_mode(SqliteJournalMode::Memory);
     let mut connection = options.synchronous(SqliteSynchronous::Full).connect().await?;
     sqlx::query("UPDATE state SET moved_to = coalesce(moved_to, ?)").bind(mark).execute(&mut connection).await?;
     // The node reports are deleted, because no server uses the copy.
     sqlx::query("DELETE FROM node").execute(&mut connection).await?;
-    let found: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
+    let check_result: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut connection).await?;
     close(connection).await;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged(copy.to_owned())) }
+    if check_result == "ok" { Ok(()) } else { Err(StoreError::Damaged(copy.to_owned())) }
 }
 
+/// Closes a connection, and ignores errors.
 async fn close(connection: SqliteConnection) {
     // All data has been written, so an error has no consequence.
     let _ = connection.close().await;

@@ -20,7 +20,7 @@ const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
 const NOTADB: u32 = 26;
 
-/// Replaces an error with one that contains the file and the cause, if its code determines the cause.
+/// Replaces an error of SQLite with an error that contains the file and the cause, if the result code determines the cause.
 pub(super) fn explain(path: &Path, error: StoreError) -> StoreError {
     let source = match &error {
         StoreError::Open { source, .. } | StoreError::Failed(source) => source,
@@ -42,12 +42,14 @@ pub(super) fn explain(path: &Path, error: StoreError) -> StoreError {
     }
 }
 
+/// Returns the primary result code of an error, or `None` if SQLite did not return the error.
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
 }
 
-/// Returns the reason why the database or the files next to it are not writable, with a colon before the reason.
+/// Returns the reason why the database, its directory or a file of its log is not writable, as a text that begins with a
+/// colon. Returns `None` if there is no such reason.
 fn read_only_reason(path: &Path) -> Option<String> {
     let sqlite_files = [("-wal", "its log "), ("-shm", "the index of its log ")].map(|(suffix, label)| {
         let mut name = path.as_os_str().to_owned();
@@ -59,8 +61,8 @@ fn read_only_reason(path: &Path) -> Option<String> {
         match access(&path, Access::WRITE_OK) {
             Err(Errno::ROFS) => Some(": its file system is mounted read-only".to_owned()),
             Err(denied @ Errno::ACCESS) => {
-                let found = access_denied::explain(&path, Access::WRITE_OK, io::Error::from(denied));
-                Some(match AccessDenied::find_in(&found) {
+                let explained = access_denied::explain(&path, Access::WRITE_OK, io::Error::from(denied));
+                Some(match AccessDenied::find_in(&explained) {
                     Some(denied) => format!(": {}; {}", denied.description, denied.remedy),
                     None => format!(": {label}{} is not writable for this user", path.display()),
                 })

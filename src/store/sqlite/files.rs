@@ -25,9 +25,9 @@ use crate::store::error::StoreError;
 #[derive(Debug)]
 pub(super) struct Files {
     paths: [PathBuf; 3],
-    /// Identities of the files after the first commit.
+    /// Identities of the files after the first commit. Empty before it.
     known: OnceLock<Identities>,
-    /// Whether the last check found other files, or none.
+    /// Whether the last check found that a file was replaced or is missing.
     is_replaced: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl Files {
         log.exists()
     }
 
-    /// Returns whether the last check found other files, or none.
+    /// Returns whether the last check found that a file was replaced or is missing.
     #[cfg(feature = "server")]
     pub(super) fn are_replaced(&self) -> bool {
         self.is_replaced.load(Ordering::Relaxed)
@@ -82,15 +82,16 @@ impl Files {
     }
 
     /// Fails if there is another file at one of the paths, because commands write to that file, and this server would not
-    /// read their changes. If files were only removed, reading continues, because no command can have written to other files.
+    /// read their changes. If files were only removed, the check passes, because there is no other file to which a command
+    /// can have written.
     pub(super) async fn check_for_reading(&self) -> Result<(), StoreError> {
         let Some(known) = self.known.get() else {
             return Ok(());
         };
         let found = self.identities().await;
         let outcome = self.record_check(found == *known);
-        let is_another = found.iter().zip(known).any(|(found, known)| found.is_some() && found != known);
-        if is_another { outcome } else { Ok(()) }
+        let has_other_file = found.iter().zip(known).any(|(found, known)| found.is_some() && found != known);
+        if has_other_file { outcome } else { Ok(()) }
     }
 
     /// Records the result of a check. Returns an error if the files are not the same.
@@ -110,26 +111,32 @@ impl Files {
 
 /// Returns whether there is a database at this path.
 ///
-/// # Errors [`StoreError::Open`] if this cannot be determined. [`StoreError::NotAFile`] if the path is a directory, a pipe or
-/// a device. [`StoreError::LogWithoutDatabase`] if there is a write-ahead log but no database: the database was moved or removed, perhaps
-/// while a server was running, and a new database would use that log.
+/// # Errors
+/// - [`StoreError::Open`] if the file or its log cannot be inspected.
+/// - [`StoreError::NotAFile`] if the path is a directory, a pipe or a device.
+/// - [`StoreError::LogWithoutDatabase`] if there is a write-ahead log but no database: the database was moved or removed,
+///   perhaps while a server was running, and a new database would use that log.
 pub(super) fn is_there(database: &Path) -> Result<bool, StoreError> {
-    let open = |source: io::Error| StoreError::Open {
+    let open_error = |source: io::Error| StoreError::Open {
         path: database.to_owned(),
         source: access_denied::explain(database, Access::READ_OK, source).into(),
     };
-    let found = |path: &Path| match std::fs::metadata(path) {
-        Ok(facts) => Ok(Some(facts)),
+    let metadata = |path: &Path| match std::fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(open(error)),
+        Err(error) => Err(open_error(error)),
     };
-    if let Some(facts) = found(database)? {
+    if let Some(metadata) = metadata(database)? {
         // SQLite would wait for a pipe without a time limit.
-        return if facts.is_file() { Ok(true) } else { Err(StoreError::NotAFile(database.to_owned())) };
+        return if metadata.is_file() { Ok(true) } else { Err(StoreError::NotAFile(database.to_owned())) };
     }
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
-    if found(Path::new(&log))?.is_some() { Err(StoreError::LogWithoutDatabase(database.to_owned())) } else { Ok(false) }
+    if metadata(Path::new(&log))?.is_some() {
+        Err(StoreError::LogWithoutDatabase(database.to_owned()))
+    } else {
+        Ok(false)
+    }
 }
 
 /// Returns device and inode of the file at this path, or `None` if there is no file or they cannot be read.

@@ -62,6 +62,7 @@ mod tests {
     use crate::store::node::MIN_SERVING_TIME;
     use crate::store::records::EmptyPolicy;
 
+    /// Milliseconds in a second.
     const SECOND: i64 = 1_000;
 
     fn report(name: &str, kids: &[u8], active: Option<u8>) -> NodeReport {
@@ -84,7 +85,7 @@ mod tests {
         (home, store)
     }
 
-    /// Makes a report `milliseconds` older.
+    /// Increases the age of a node's report by `milliseconds`.
     async fn age(store: &Store, node: &NodeReport, milliseconds: i64) {
         let query = sqlx::query("UPDATE node SET reported_at = reported_at - ? WHERE id = ?");
         query.bind(milliseconds).bind(node.id.to_string()).execute(&store.write).await.expect("a row");
@@ -117,17 +118,17 @@ mod tests {
         for sign in [1, -1] {
             let silent = report("silent", &[1], Some(1));
             store.report_node(&silent).await.expect("recorded");
-            for (more, live) in [(20, true), (20, false), (3_500, false)] {
-                age(&store, &silent, sign * more * SECOND).await;
+            for (seconds, is_live) in [(20, true), (20, false), (3_500, false)] {
+                age(&store, &silent, sign * seconds * SECOND).await;
                 let nodes = store.nodes().await.expect("read");
                 let node = nodes.iter().find(|node| node.report == silent).expect("the report is not deleted yet");
-                assert_eq!(node.is_live(), live, "{:?}", node.age);
+                assert_eq!(node.is_live(), is_live, "{:?}", node.age);
             }
             let other = report("other", &[1], Some(1));
             store.report_node(&other).await.expect("recorded");
             assert!(
                 store.nodes().await.expect("read").iter().any(|node| node.report == silent),
-                "the report is not an hour old"
+                "a report that is less than an hour old is not deleted"
             );
             let serving = NodeReport { serves_for: Duration::from_secs(3_700), ..report("serving", &[1], Some(1)) };
             store.report_node(&serving).await.expect("recorded");

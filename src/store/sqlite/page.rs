@@ -1,4 +1,4 @@
-//! Fast reading of the revocation log in SQLite. A server reads the whole log when it starts.
+//! Fast reading of the revocation log in SQLite. Speed matters, because a server reads the whole log when it starts.
 
 use super::Store;
 use crate::store::error::StoreError;

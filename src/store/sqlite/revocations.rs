@@ -13,7 +13,7 @@ use crate::store::error::StoreError;
 use crate::store::log::{Facts, signed, unsigned, whole_secs};
 use crate::store::records::{Revocation, SealingRecord};
 
-/// Maximum number of rows that are deleted in one transaction. It is low, so that logouts do not have to wait.
+/// Maximum number of rows that are deleted in one transaction. It is low, so that a logout does not have to wait long.
 const PRUNE_BATCH: i64 = 2_000;
 
 impl Store {
@@ -24,7 +24,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// Appends an entry that refuses a key, unless there is one.
+    /// Appends an entry that revokes a key, unless the log has such an entry already.
     pub(crate) async fn revoke_key(&self, kid: Kid) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM revocation WHERE kid = ?)");
@@ -106,7 +106,7 @@ impl Store {
 }
 
 impl WriteTransaction {
-    /// Appends entries to the log as they are.
+    /// Appends entries to the log without changing their expiries.
     pub(crate) async fn add_entries(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO revocation (sid, sub, below, kid, expires_at) ");
         insert.push_values(entries, |mut row, entry| {
@@ -134,18 +134,19 @@ pub(super) async fn write(
     let committed_at = retention::commit_time(now, UnixTime(unsigned(pruned)?), UnixTime(unsigned(reached)?));
     let facts = facts(transaction, Facts::at(committed_at, generation)?).await?;
     let mut entries = Vec::with_capacity(batch.len());
-    for revoke in batch {
-        if let Revocation::Subject { sub, below } = revoke {
+    for revocation in batch {
+        if let Revocation::Subject { sub, below } = revocation {
             let query = sqlx::query("UPDATE account SET generation = max(generation, ?) WHERE sub = ?");
             query.bind(signed(*below)).bind(&**sub).execute(&mut *transaction).await?;
         }
-        let entry = facts.entry(revoke);
+        let entry = facts.entry(revocation);
         insert(transaction, &entry).await?;
         entries.push(entry);
     }
     Ok(entries)
 }
 
+/// Appends one entry to the log.
 async fn insert(transaction: &mut SqliteConnection, entry: &Entry) -> Result<(), StoreError> {
     let query = match entry {
         Entry::Session { sid, expires_at } => {
@@ -228,8 +229,8 @@ mod tests {
         for (now, idle) in [(3_000, 7200), (last, 7200), (last + 1, 1800), (100 * last, 1800)] {
             for remembered in [false, true] {
                 let token = TokenFacts { absolute_deadline: UnixTime(u64::MAX), remembered };
-                let revoke = Revocation::Session { sid: Sid::from_bytes([1; 16]), token: Some(token) };
-                let entries = store.revoke(&[revoke], UnixTime(now)).await.expect("committed");
+                let revocation = Revocation::Session { sid: Sid::from_bytes([1; 16]), token: Some(token) };
+                let entries = store.revoke(&[revocation], UnixTime(now)).await.expect("committed");
                 let expires_at = UnixTime(now + idle + 11 + 2 * CLOCK_SKEW.as_secs());
                 assert_eq!(entries, [Entry::Session { sid: Sid::from_bytes([1; 16]), expires_at }], "at {now}");
             }

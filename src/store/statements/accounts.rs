@@ -1,8 +1,9 @@
 //! Statements on accounts. A change that ends sessions raises the account's generation and writes the revocation in one
 //! transaction.
 
-/// Selects the account columns that this version of the program uses. The columns are named, because a newer version of the
-/// program may add columns to the table while this version is still running. `clauses` is the end of the statement.
+/// Selects the columns that this version of Sealjar uses. It names them, because a newer version of the
+/// program may add columns
+/// to the table while this version is running.
 macro_rules! select_accounts {
     ($clauses:literal) => {
         sqlx::query(concat!(
@@ -85,9 +86,9 @@ macro_rules! impl_accounts {
             pub(crate) async fn has_accounts(&self) -> Result<bool, StoreError> {
                 let mut reader = self.reading().await?;
                 let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM account)");
-                let found = query.fetch_one(&mut *reader.connection).await?;
+                let has_accounts = query.fetch_one(&mut *reader.connection).await?;
                 reader.finish();
-                Ok(found)
+                Ok(has_accounts)
             }
 
             /// Makes a change to an account. Every change except `Change::Enable` also ends all sessions of the account. If the
@@ -100,9 +101,9 @@ macro_rules! impl_accounts {
             ) -> Result<AccountChanged, StoreError> {
                 let mut transaction = self.begin().await?;
                 let query = sqlx::query_as("SELECT sub, generation, roles, disabled FROM account WHERE login_name = $1");
-                let found = query.bind(name.as_str()).fetch_optional(&mut *transaction.connection).await?;
+                let row = query.bind(name.as_str()).fetch_optional(&mut *transaction.connection).await?;
                 let (sub, generation, roles, disabled): (String, i64, String, bool) =
-                    found.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
+                    row.ok_or_else(|| StoreError::NoSuchAccount(name.to_string()))?;
                 if change.is_in_force(&roles, disabled) {
                     transaction.commit().await?;
                     return Ok(AccountChanged { sub, is_different: false });
@@ -162,8 +163,9 @@ macro_rules! impl_accounts {
             ) -> Result<PasswordChanged, StoreError> {
                 let mut transaction = self.begin().await?;
                 let query = sqlx::query_scalar("SELECT generation FROM account WHERE sub = $1 AND NOT disabled");
-                let found: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *transaction.connection).await?;
-                if found.map(unsigned).transpose()? != Some(account.generation) {
+                let current: Option<i64> = query.bind(&account.sub).fetch_optional(&mut *transaction.connection).await?;
+                // The generation grows with each change that ends sessions.
+                if current.map(unsigned).transpose()? != Some(account.generation) {
                     return Err(StoreError::NoSuchAccount(account.profile.login_name.to_string()));
                 }
                 let generation = account.generation + 1;
@@ -172,7 +174,7 @@ macro_rules! impl_accounts {
                 let change = Change::Password { hash: hash.to_owned(), must_change: false };
                 apply(&mut transaction.connection, &account.sub, &change).await?;
                 transaction.commit().await?;
-                let ended = entries.into_iter().next().expect("one revocation was written, so there is one entry");
+                let ended = entries.into_iter().next().expect("`write` returns one revocation was each entry");
                 Ok(PasswordChanged { generation, ended })
             }
 
@@ -186,7 +188,7 @@ macro_rules! impl_accounts {
             }
         }
 
-        /// Writes the changed columns of the account with this subject.
+        /// Updates the columns of an account, or deletes the account. Does not end sessions.
         async fn apply(connection: &mut $connection, sub: &str, change: &Change) -> Result<(), StoreError> {
             let query = match change {
                 Change::Password { hash, must_change } => {
@@ -207,7 +209,7 @@ macro_rules! impl_accounts {
             Ok(())
         }
 
-        /// Parses a row of [`select_accounts`].
+        /// Decodes a row of the table `account`.
         fn account(row: &$row) -> Result<Account, StoreError> {
             const CORRUPT: StoreError = StoreError::Corrupt("invalid name, email address or role of an account");
             let text = |column: &'static str| row.try_get::<String, _>(column);

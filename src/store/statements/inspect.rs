@@ -1,4 +1,4 @@
-//! Statements that inspect a store, and a statement that reads its revoked keys.
+//! Statements that inspect a store, and a statement that reads the ids of revoked keys.
 
 /// Implements the methods of `inspect.rs` and the method for revoked keys, for an engine.
 macro_rules! impl_inspect {
