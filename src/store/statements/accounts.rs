@@ -1,9 +1,8 @@
 //! Statements on accounts. A change that ends sessions raises the account's generation and writes the revocation in one
 //! transaction.
 
-/// Selects the columns that this version of Sealjar uses. It names them, because a newer version of the
-/// program may add columns
-/// to the table while this version is running.
+/// Selects the columns that this version of Sealjar uses. It names them, because a newer version of the program may add
+/// columns to the table while this version is running.
 macro_rules! select_accounts {
     ($clauses:literal) => {
         sqlx::query(concat!(
