@@ -22,7 +22,7 @@ pub(crate) struct Client {
 pub(crate) enum ClientForm {
     /// Shortened network, as [`Network`] prints it.
     Network,
-    /// Whole address.
+    /// The address without changes.
     Full,
 }
 

@@ -124,6 +124,7 @@ fn sources() -> Vec<(String, String)> {
     }
     let own = Path::new(file!()).file_name();
     files.retain(|file| file.file_name() != own);
+    assert!(files.len() > 500, "only {} sources were found", files.len());
     let read = |file: PathBuf| {
         let name = file.strip_prefix(root).expect("it is below the root").display().to_string();
         (name, fs::read_to_string(&file).expect("a source can be read"))
@@ -211,7 +212,7 @@ fn contains_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Returns the offsets of `let (a, b) = (x, y);`. A swap is not one, and neither is a pattern that may not match.
+/// Returns the offsets of statements such as `let (a, b) = (x, y);`. Swaps and patterns that may not match are permitted.
 fn double_bindings(text: &str) -> Vec<usize> {
     let is_double = |at: &usize| {
         let before = text[..*at].trim_end();

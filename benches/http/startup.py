@@ -17,7 +17,7 @@ from pathlib import Path
 
 COUNTS = (0, 1_000_000)
 RUNS = 3
-# Seconds after which a start counts as failed.
+# Seconds from the start until `/readyz` must answer 200. It is checked from the moment at which the server listens.
 START_TIMEOUT = 120
 
 

@@ -12,7 +12,7 @@ use sealjar::session::{Cause, Refusal};
 
 use crate::fixture::{COOKIE, HOUR, LIFETIMES, SITE, World, field, forge, key, key_with};
 
-/// Returns four values with the length of a token that are not valid tokens.
+/// Returns four cookie values that are not valid tokens. Their lengths are possible lengths of a token.
 fn invalid_values(world: &World) -> [String; 4] {
     let token = world.sign_in().token.expose().to_owned();
     let unknown = forge(9, Purpose::Session, COOKIE, b"no claims");

@@ -1,8 +1,8 @@
-//! Reference implementation: a second encoder and decoder of the token, which was written from README.md and not from `src/`.
+//! Reference implementation: a second encoder and decoder of the token, which was written from `tests/vectors/README.md` and not from `src/`.
 //! So a mistake passes the tests only if both implementations have it.
 //!
-//! It prefers simple steps to speed, and has one word for every reason of a refusal. It shares only the cipher, the hash and
-//! HKDF with the library.
+//! The code is simple instead of fast, and has a fixed text for every reason of a refusal. It shares only the cipher, the hash
+//! and HKDF with the library.
 
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};

@@ -1,5 +1,5 @@
 """Common parts of the tests in this folder: a real Sealjar with accounts, an application that reports the requests it
-received, and an HTTP client that sends exactly the bytes that it is given.
+received, and an HTTP client that does not change the header fields that it is given.
 
 Nothing here sleeps to wait: a server is ready when its log says that it listens. All servers listen on 127.0.0.1 only. Every wait
 has a timeout.
@@ -329,7 +329,9 @@ class Client:
 
 
 def send(address, port, context, method, path, headers, body, host, sni="", source="") -> Answer:
-    """Sends one request over a new connection, with the header fields spelt and repeated as given, and returns the response."""
+    """Sends one request over a new connection, and returns the response. The header fields are spelt and repeated as given.
+    `Host` is
+    added, and `Connection` and `Content-Length` if they are missing."""
     if not any(name.lower() == "connection" for name, _ in headers):
         headers = [*headers, ("Connection", "close")]
     with connect(address, port, context, sni or host, source) as connection:

@@ -221,7 +221,7 @@ fn closes_proxies_last_and_never_small_busy_connections() {
     assert_eq!(
         are_closing(),
         [1, 0, 0, 0, 0],
-        "its request is the oldest, and it uses too much memory to be protected"
+        "`large` has the oldest request of the connections that are not protected: it uses too much memory"
     );
     let _requests_of_proxy = begin_requests(&proxy_tracker, 1158);
     assert_eq!(are_closing(), [1, 1, 0, 0, 0]);
