@@ -330,8 +330,7 @@ class Client:
 
 def send(address, port, context, method, path, headers, body, host, sni="", source="") -> Answer:
     """Sends one request over a new connection, and returns the response. The header fields are spelt and repeated as given.
-    `Host` is
-    added, and `Connection` and `Content-Length` if they are missing."""
+    `Host` is added, and `Connection` and `Content-Length` if they are missing."""
     if not any(name.lower() == "connection" for name, _ in headers):
         headers = [*headers, ("Connection", "close")]
     with connect(address, port, context, sni or host, source) as connection:
